@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Kopf operator: a thin shell over pure decisions."""

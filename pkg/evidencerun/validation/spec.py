@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The specs of our two kinds, `EvidenceRun` and `EvidencePolicy` (DESIGN section 5).
+
+The CRDs are generated from these models, the operator and the store read objects with them, and the frozen plan holds
+them. Every list and string is bounded, so that the API server accepts the CEL rules and objects stay small. Reading
+ignores unknown members: a newer API server must not stop an older operator.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from evidencerun import limits
+from evidencerun.validation.duration import PATTERN
+
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+"""A DNS-1123 label."""
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""A DNS-1123 subdomain."""
+Duration = Annotated[str, Field(max_length=32, pattern=PATTERN)]
+LabelKey = Annotated[str, Field(max_length=317)]
+LabelValue = Annotated[str, Field(max_length=63)]
+Image = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class SpecModel(BaseModel):
+    """camelCase on the wire, frozen, lenient to unknown members."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="ignore", frozen=True
+    )
+
+
+class Phase(StrEnum):
+    """The phases of a recipe's validation, in the order in which they run."""
+
+    DEPLOYMENT = "deployment"
+    CONFORMANCE = "conformance"
+    PERFORMANCE = "performance"
+
+
+class LogsMode(StrEnum):
+    """Where the logs of checks go."""
+
+    SEPARATE = "separate"
+    """An archive of its own, bound by its digest."""
+    BUNDLED = "bundled"
+    """Inside the bundle and its inventory."""
+
+
+class ConfigMapKey(SpecModel):
+    """A key of a ConfigMap in the run's own namespace."""
+
+    name: ObjectName
+    key: Annotated[str, Field(min_length=1, max_length=253)] = "recipe.yaml"
+
+
+class RecipeSource(SpecModel):
+    """Where the recipe is: exactly one of the two members."""
+
+    inline: Annotated[str, Field(max_length=limits.INLINE_RECIPE_MAX)] | None = None
+    config_map: ConfigMapKey | None = None
+
+
+class CheckSelection(SpecModel):
+    """Narrowing of the declared checks; it is disclosed everywhere."""
+
+    only: Annotated[list[Name], Field(max_length=limits.CATALOG_MAX)] = []
+    skip: Annotated[list[Name], Field(max_length=limits.CATALOG_MAX)] = []
+
+
+class Target(SpecModel):
+    """Which nodes are looked at."""
+
+    pools: Annotated[list[Name], Field(max_length=16)] = []
+    max_nodes: Annotated[int, Field(ge=1, le=limits.NODES_MAX)] | None = None
+    min_coverage_percent: Annotated[int, Field(ge=1, le=100)] = 100
+
+
+class PvcDelivery(SpecModel):
+    """A PersistentVolumeClaim in the run's own namespace."""
+
+    claim_name: ObjectName
+    path: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9][-A-Za-z0-9._/]*$")] = "runs"
+
+
+class OciDelivery(SpecModel):
+    """An OCI repository, with a registry Secret in the run's own namespace."""
+
+    repository: Annotated[str, Field(min_length=3, max_length=255)]
+    secret_name: ObjectName | None = None
+    plain_http: Annotated[bool, Field(alias="plainHTTP")] = False
+
+
+class Delivery(SpecModel):
+    """Copies of the sealed bundle; the store keeps it in any case."""
+
+    pvc: PvcDelivery | None = None
+    oci: OciDelivery | None = None
+    logs: bool = False
+
+
+class RunSpec(SpecModel):
+    """`EvidenceRun.spec`; immutable but for `cancel`, which goes from false to true only."""
+
+    recipe: RecipeSource
+    policy: ObjectName = "default"
+    phases: Annotated[list[Phase], Field(max_length=3)] = []
+    fingerprint_only: bool = False
+    checks: CheckSelection = CheckSelection()
+    target: Target = Target()
+    deadline: Duration = "2h"
+    logs: LogsMode = LogsMode.SEPARATE
+    deliver: Delivery | None = None
+    cancel: bool = False
+
+
+class Access(StrEnum):
+    """How a probe reaches the vendor's library."""
+
+    AUTO = "auto"
+    RUNTIME_CLASS = "runtimeClass"
+    PRIVILEGED = "privileged"
+    PCI_ONLY = "pciOnly"
+
+
+class Toleration(SpecModel):
+    """A Kubernetes toleration."""
+
+    key: Annotated[str, Field(max_length=317)] = ""
+    operator: Annotated[str, Field(pattern=r"^(Exists|Equal)$", max_length=6)] = "Equal"
+    value: Annotated[str, Field(max_length=63)] = ""
+    effect: Annotated[str, Field(pattern=r"^(|NoSchedule|PreferNoSchedule|NoExecute)$", max_length=16)] = ""
+
+
+class Pool(SpecModel):
+    """A set of nodes that one DaemonSet covers."""
+
+    name: Name
+    node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] = []
+    access: Access = Access.AUTO
+    privileged: bool = False
+    fallback: bool = False
+    """Used only if no other pool has a node."""
+
+
+class PolicyLimits(SpecModel):
+    """Upper bounds that a run cannot exceed."""
+
+    max_nodes: Annotated[int, Field(ge=1, le=limits.NODES_MAX)] = limits.NODES_MAX
+    max_deadline: Duration = "6h"
+    max_concurrent_runs: Annotated[int, Field(ge=1, le=100)] = 4
+    probe: Duration = "10m"
+    """From Planned until every target node has reported; stragglers are named then."""
+    seal: Duration = "15m"
+    deliver: Duration = "15m"
+
+
+class Retention(SpecModel):
+    """How long things are kept after a run has ended."""
+
+    bundles: Duration = "90d"
+    runs: Duration = "7d"
+
+
+class Rights(StrEnum):
+    """What a check may do with the Kubernetes API."""
+
+    NONE = "none"
+    AICR_READ = "aicr-read"
+    AICR_WIDE = "aicr-wide"
+
+
+class Scope(StrEnum):
+    """How often a check runs."""
+
+    CLUSTER = "cluster"
+
+
+class EnvVar(SpecModel):
+    """An environment variable with a literal value."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    value: Annotated[str, Field(max_length=1024)] = ""
+
+
+class Resources(SpecModel):
+    """Requests, which are the limits too."""
+
+    cpu: Annotated[str, Field(max_length=16)] = "500m"
+    memory: Annotated[str, Field(max_length=16)] = "256Mi"
+
+
+class CatalogEntry(SpecModel):
+    """One check that the platform team allows; tenants choose names, never images."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    phase: Phase
+    image: Image
+    timeout: Duration = "5m"
+    rights: Rights = Rights.NONE
+    scope: Scope = Scope.CLUSTER
+    exclusive: Annotated[str, Field(max_length=63)] = "none"
+    """Checks with the same value other than `none` never run at the same time."""
+    mandatory: bool = False
+    retries: Annotated[int, Field(ge=0, le=limits.ATTEMPTS_MAX - 1)] = 0
+    args: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=32)] = []
+    env: Annotated[list[EnvVar], Field(max_length=32)] = []
+    resources: Resources = Resources()
+
+
+class Redaction(StrEnum):
+    """What leaves the cluster in a bundle."""
+
+    MINIMAL = "minimal"
+    NONE = "none"
+
+
+class SigningMode(StrEnum):
+    """How bundles are signed; where the key is, the sealer's deployment knows."""
+
+    KEY = "key"
+    KEYLESS = "keyless"
+    KMS = "kms"
+    NONE = "none"
+
+
+class Signing(SpecModel):
+    """The signing rule of a policy."""
+
+    mode: SigningMode = SigningMode.KEY
+
+
+class PolicySpec(SpecModel):
+    """`EvidencePolicy.spec`: what the platform team allows."""
+
+    pools: Annotated[list[Pool], Field(min_length=1, max_length=16)]
+    limits: PolicyLimits = PolicyLimits()
+    retention: Retention = Retention()
+    catalog: Annotated[list[CatalogEntry], Field(max_length=limits.CATALOG_MAX)] = []
+    redaction: Redaction = Redaction.MINIMAL
+    signing: Signing = Signing()

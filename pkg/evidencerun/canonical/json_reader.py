@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads JSON bytes strictly: what two readers could understand differently is refused, with its position."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from typing import Final, NoReturn
+
+from evidencerun import limits
+from evidencerun.errors import InputError
+
+_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
+_NUMBER_DIGITS_MAX: Final = 400
+
+
+def parse_json(
+    data: bytes, *, what: str, max_bytes: int = limits.RECIPE_MAX, max_depth: int = limits.JSON_DEPTH_MAX
+) -> object:
+    """Return the JSON document in `data` as dict, list, str, int, float, bool and None.
+
+    Refused: duplicate keys, NaN and infinities (also as `1e999`), numbers of more than 400 digits, lone
+    surrogates, anything but UTF-8, a byte order mark, more than `max_bytes` bytes or `max_depth` levels of nesting.
+
+    Raises:
+        InputError: with line and column where the document breaks a rule; `what` names it.
+
+    """
+    if len(data) > max_bytes:
+        _refuse("E1101", f"{what} is too long", "", f"{len(data)} bytes found, at most {max_bytes} are read")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as fault:
+        _refuse("E1102", f"{what} is not UTF-8", f"byte {fault.start}", fault.reason)
+    _check_depth(data, what, max_depth)
+    strict = _StrictDecoder(what)
+    try:
+        value = strict.decoder.decode(text)
+    except json.JSONDecodeError as fault:
+        _refuse("E1106", f"{what} is no valid JSON", f"line {fault.lineno}, column {fault.colno}", fault.msg)
+    if "\\u" in text or "\\U" in text:
+        _check_surrogates(value, what)
+    return value
+
+
+def _check_depth(data: bytes, what: str, max_depth: int) -> None:
+    """Refuse deep nesting before the decoder recurses into it."""
+    depth = 0
+    for token in _STRUCTURE.finditer(data):
+        opener = token.group()
+        if opener in (b"[", b"{"):
+            depth += 1
+            if depth > max_depth:
+                line = data.count(b"\n", 0, token.start()) + 1
+                column = token.start() - data.rfind(b"\n", 0, token.start())
+                where = f"line {line}, column {column}"
+                _refuse(
+                    "E1108", f"{what} is nested too deeply", where, f"at most {max_depth} levels are read"
+                )
+        elif opener in (b"]", b"}"):
+            depth -= 1
+
+
+class _StrictDecoder:
+    """The standard decoder with hooks for what it would let through."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.decoder = json.JSONDecoder(
+            object_pairs_hook=self._pairs,
+            parse_constant=self._constant,
+            parse_float=self._float,
+            parse_int=self._int,
+        )
+
+    def _pairs(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = Counter(names).most_common(1)[0][0]
+            _refuse(
+                "E1109",
+                f"{self._what} has the key {twice[:60]!a} twice",
+                f"an object with the keys {_few(names)}",
+            )
+        return found
+
+    def _constant(self, text: str) -> NoReturn:
+        _refuse("E1114", f"{self._what} holds the number {text}", "", "JSON has no such number")
+
+    def _float(self, text: str) -> float:
+        value = float(text) if len(text) <= _NUMBER_DIGITS_MAX else math.inf
+        if math.isinf(value):
+            _refuse(
+                "E1114", f"{self._what} holds a number out of range", "", f"{text[:40]} is no finite double"
+            )
+        return value
+
+    def _int(self, text: str) -> int:
+        if len(text) > _NUMBER_DIGITS_MAX:
+            _refuse("E1114", f"{self._what} holds a number out of range", "", f"{len(text)} digits found")
+        return int(text)
+
+
+def _check_surrogates(value: object, what: str) -> None:
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        match item:
+            case str():
+                if any("\ud800" <= char <= "\udfff" for char in item):
+                    _refuse("E1115", f"{what} holds a lone surrogate", "", f"in the text {item[:40]!a}")
+            case list():
+                pending.extend(item)
+            case dict():
+                pending.extend(item.keys())
+                pending.extend(item.values())
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(ascii(name[:30]) for name in names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _refuse(code: str, what: str, where: str, why: str = "") -> NoReturn:
+    raise InputError(code, what, where=where, why=why)

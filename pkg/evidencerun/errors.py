@@ -69,7 +69,26 @@ class WorldError(Error):
 
 
 class ClusterError(WorldError):
-    """The Kubernetes API refused or could not be reached."""
+    """The Kubernetes API refused or could not be reached.
+
+    `status` is the HTTP status, 0 if there was no answer; `reason` is the API's own word (`NotFound`, `Conflict` …).
+    """
+
+    def __init__(
+        self,
+        code: str,
+        what: str,
+        *,
+        where: str = "",
+        why: str = "",
+        fix: str = "",
+        retryable: bool = True,
+        status: int = 0,
+        reason: str = "",
+    ) -> None:
+        super().__init__(code, what, where=where, why=why, fix=fix, retryable=retryable)
+        self.status = status
+        self.reason = reason
 
 
 class StoreError(WorldError):

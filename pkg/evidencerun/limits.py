@@ -70,3 +70,9 @@ YAML_SCALAR_MAX: Final = 64 * KIB
 """UTF-8 bytes of one scalar; the longest in real recipes are health checks of a few KiB."""
 JSON_DEPTH_MAX: Final = 64
 """Nesting of a JSON document where the caller names no limit of its own."""
+
+# --- the Kubernetes API --------------------------------------------------------------------------------------------
+API_ANSWER_MAX: Final = 64 * MIB
+"""One answer: a chunk of 500 Node objects with long image lists is about 25 MiB."""
+API_ERROR_MAX: Final = 64 * KIB
+"""A Status object; a message that lists every fault of a big object stays far below."""

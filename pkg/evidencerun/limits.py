@@ -76,3 +76,5 @@ API_ANSWER_MAX: Final = 64 * MIB
 """One answer: a chunk of 500 Node objects with long image lists is about 25 MiB."""
 API_ERROR_MAX: Final = 64 * KIB
 """A Status object; a message that lists every fault of a big object stays far below."""
+CONSTRAINT_MAX: Final = 1024
+"""Characters of a constraint's expression; the longest in use has 60."""

@@ -33,6 +33,4 @@ def canonical_json(value: object) -> bytes:
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as fault:
         raise InputError("E1120", "the value has no canonical JSON form", why=str(fault)) from fault
     except RecursionError as fault:
-        raise InputError(
-            "E1120", "the value has no canonical JSON form", why="it is nested too deeply"
-        ) from fault
+        raise InputError("E1120", "the value has no canonical JSON form", why="it is nested too deeply") from fault

@@ -56,9 +56,7 @@ def _check_depth(data: bytes, what: str, max_depth: int) -> None:
                 line = data.count(b"\n", 0, token.start()) + 1
                 column = token.start() - data.rfind(b"\n", 0, token.start())
                 where = f"line {line}, column {column}"
-                _refuse(
-                    "E1108", f"{what} is nested too deeply", where, f"at most {max_depth} levels are read"
-                )
+                _refuse("E1108", f"{what} is nested too deeply", where, f"at most {max_depth} levels are read")
         elif opener in (b"]", b"}"):
             depth -= 1
 
@@ -93,9 +91,7 @@ class _StrictDecoder:
     def _float(self, text: str) -> float:
         value = float(text) if len(text) <= _NUMBER_DIGITS_MAX else math.inf
         if math.isinf(value):
-            _refuse(
-                "E1114", f"{self._what} holds a number out of range", "", f"{text[:40]} is no finite double"
-            )
+            _refuse("E1114", f"{self._what} holds a number out of range", "", f"{text[:40]} is no finite double")
         return value
 
     def _int(self, text: str) -> int:

@@ -187,6 +187,4 @@ def _written_tag(node: Scalar | Sequence | Mapping) -> str:
 
 
 def _escape_tag(text: str) -> str:
-    return "".join(
-        char if char in _TAG_CHARS else "".join(f"%{byte:02X}" for byte in char.encode()) for char in text
-    )
+    return "".join(char if char in _TAG_CHARS else "".join(f"%{byte:02X}" for byte in char.encode()) for char in text)

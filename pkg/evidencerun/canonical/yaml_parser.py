@@ -112,9 +112,7 @@ class _Composer:
         self._expect(DocumentEndEvent)
         event = self._next()
         if not isinstance(event, StreamEndEvent):
-            self._refuse_at(
-                event, "E1105", "holds more than one document", "exactly one is expected", "split it"
-            )
+            self._refuse_at(event, "E1105", "holds more than one document", "exactly one is expected", "split it")
         return root
 
     def _next(self) -> Event:
@@ -140,13 +138,9 @@ class _Composer:
     def _node(self, event: Event, depth: int) -> Node:
         self._nodes += 1
         if self._nodes > self._bounds.max_nodes:
-            self._refuse_at(
-                event, "E1107", "has too many nodes", f"at most {self._bounds.max_nodes} are read"
-            )
+            self._refuse_at(event, "E1107", "has too many nodes", f"at most {self._bounds.max_nodes} are read")
         if depth > self._bounds.max_depth:
-            self._refuse_at(
-                event, "E1108", "is nested too deeply", f"at most {self._bounds.max_depth} levels are read"
-            )
+            self._refuse_at(event, "E1108", "is nested too deeply", f"at most {self._bounds.max_depth} levels are read")
         if isinstance(event, ScalarEvent):
             return self._scalar(event)
         if isinstance(event, AliasEvent):
@@ -173,9 +167,7 @@ class _Composer:
             key = self._node(event, depth + 1)
             text = key_text(key)
             if text in seen and isinstance(key, Sequence | Mapping):
-                self._refuse_at(
-                    event, "E1109", "has a second key without text", "the order of such keys is undefined"
-                )
+                self._refuse_at(event, "E1109", "has a second key without text", "the order of such keys is undefined")
             if text in seen:
                 self._refuse_at(
                     event, "E1109", f"has the key {_shown(text)} twice", f"it stands at {seen[text]} as well",
@@ -188,9 +180,7 @@ class _Composer:
     def _scalar(self, event: ScalarEvent) -> Scalar:
         text = event.value
         if len(text) > self._bounds.max_scalar or len(text.encode()) > self._bounds.max_scalar:
-            self._refuse_at(
-                event, "E1110", "has a value that is too long", f"at most {self._bounds.max_scalar} bytes"
-            )
+            self._refuse_at(event, "E1110", "has a value that is too long", f"at most {self._bounds.max_scalar} bytes")
         tag, anchor = self._properties(event)
         style = _STYLES[event.style or ""]
         return Scalar(text=text, style=style, mark=_mark(event), tag=tag, anchor=anchor)
@@ -201,9 +191,7 @@ class _Composer:
                 event, "E1111", f"uses the alias *{event.anchor}", "aliases are not read here", "write it out"
             )
         if event.anchor not in self._anchors:
-            self._refuse_at(
-                event, "E1112", f"uses the alias *{event.anchor}", "nothing above has that anchor"
-            )
+            self._refuse_at(event, "E1112", f"uses the alias *{event.anchor}", "nothing above has that anchor")
         return Alias(name=event.anchor, mark=_mark(event))
 
     def _properties(self, event: Any) -> tuple[str, str]:
@@ -213,9 +201,7 @@ class _Composer:
         if anchor:
             self._anchors.add(anchor)
         if not self._references and anchor:
-            self._refuse_at(
-                event, "E1111", f"sets the anchor &{anchor}", "anchors are not read here", "leave it out"
-            )
+            self._refuse_at(event, "E1111", f"sets the anchor &{anchor}", "anchors are not read here", "leave it out")
         if not self._references and event.tag is not None:
             self._refuse_at(
                 event,

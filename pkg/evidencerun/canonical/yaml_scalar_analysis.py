@@ -39,9 +39,7 @@ class StylesAllowed:
     block: bool
 
 
-_EMPTY: Final = StylesAllowed(
-    multiline=False, flow_plain=False, block_plain=True, single_quoted=True, block=False
-)
+_EMPTY: Final = StylesAllowed(multiline=False, flow_plain=False, block_plain=True, single_quoted=True, block=False)
 
 
 def is_printable(char: str) -> bool:

@@ -33,9 +33,7 @@ class Page:
         self._parts.append(char)
         self._column = 0
 
-    def indicator(
-        self, text: str, *, spaced: bool = False, separates: bool = False, keeps_fresh: bool = False
-    ) -> None:
+    def indicator(self, text: str, *, spaced: bool = False, separates: bool = False, keeps_fresh: bool = False) -> None:
         """Write an indicator: `spaced` needs a space before it, `separates` says that none is needed after."""
         if spaced and not self._separated:
             self._put(" ")

@@ -22,9 +22,7 @@ _WORDS: Final[dict[str, bool | None]] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_INTEGER: Final = re.compile(
-    r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]([0-7]+)|0([0-7]*)|([1-9][0-9]*))"
-)
+_INTEGER: Final = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]([0-7]+)|0([0-7]*)|([1-9][0-9]*))")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _MERGE_KEY: Final = "<<"
 _DIGITS_MAX: Final = 400
@@ -67,9 +65,7 @@ def plain_value(node: Node, *, what: str) -> Plain:
         case Mapping():
             return {_key(key, what): plain_value(value, what=what) for key, value in node.pairs}
         case _:
-            return _refuse(
-                "E1111", f"{what} uses the alias *{node.name}", node.mark, "aliases are not read here"
-            )
+            return _refuse("E1111", f"{what} uses the alias *{node.name}", node.mark, "aliases are not read here")
 
 
 def scalar_value(node: Scalar, *, what: str) -> str | int | float | bool | None:
@@ -82,9 +78,7 @@ def scalar_value(node: Scalar, *, what: str) -> str | int | float | bool | None:
     if text[0] not in "+-.0123456789":
         return text
     if _NOT_FINITE.fullmatch(text):
-        _refuse(
-            "E1114", f"{what} holds the number {text}", node.mark, "only finite numbers are read", "quote it"
-        )
+        _refuse("E1114", f"{what} holds the number {text}", node.mark, "only finite numbers are read", "quote it")
     return _number(text, node.mark, what)
 
 
@@ -93,9 +87,7 @@ def _number(text: str, mark: Mark, what: str) -> str | int | float:
     if found := _INTEGER.fullmatch(digits):
         value = _integer(found)
         if value is None or not -(2**63) <= value < 2**64:
-            _refuse(
-                "E1114", f"{what} holds an integer out of range", mark, "64 bits at most are read", "quote it"
-            )
+            _refuse("E1114", f"{what} holds an integer out of range", mark, "64 bits at most are read", "quote it")
         return value
     if _FLOAT.fullmatch(digits):
         number = float(digits) if len(digits) <= _DIGITS_MAX else float("inf")

@@ -78,3 +78,9 @@ API_ERROR_MAX: Final = 64 * KIB
 """A Status object; a message that lists every fault of a big object stays far below."""
 CONSTRAINT_MAX: Final = 1024
 """Characters of a constraint's expression; the longest in use has 60."""
+
+# --- signatures and bundles (more) ---------------------------------------------------------------------------------
+PUBLIC_KEY_PEM_MAX: Final = 16 * KIB
+"""A public key in PEM form; an EC P-256 key has about 180 bytes."""
+ATTESTATION_DEPTH: Final = 16
+"""Nesting of a Sigstore bundle; a key-signed one needs four levels, a keyless one about eight."""

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from evidencerun import limits
+from evidencerun.limits import ATTEMPTS_MAX, CATALOG_MAX, INLINE_RECIPE_MAX, NODES_MAX
 from evidencerun.validation.duration import PATTERN
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
@@ -62,22 +62,22 @@ class ConfigMapKey(SpecModel):
 class RecipeSource(SpecModel):
     """Where the recipe is: exactly one of the two members."""
 
-    inline: Annotated[str, Field(max_length=limits.INLINE_RECIPE_MAX)] | None = None
+    inline: Annotated[str, Field(max_length=INLINE_RECIPE_MAX)] | None = None
     config_map: ConfigMapKey | None = None
 
 
 class CheckSelection(SpecModel):
     """Narrowing of the declared checks; it is disclosed everywhere."""
 
-    only: Annotated[list[Name], Field(max_length=limits.CATALOG_MAX)] = []
-    skip: Annotated[list[Name], Field(max_length=limits.CATALOG_MAX)] = []
+    only: Annotated[list[Name], Field(max_length=CATALOG_MAX)] = []
+    skip: Annotated[list[Name], Field(max_length=CATALOG_MAX)] = []
 
 
 class Target(SpecModel):
     """Which nodes are looked at."""
 
     pools: Annotated[list[Name], Field(max_length=16)] = []
-    max_nodes: Annotated[int, Field(ge=1, le=limits.NODES_MAX)] | None = None
+    max_nodes: Annotated[int, Field(ge=1, le=NODES_MAX)] | None = None
     min_coverage_percent: Annotated[int, Field(ge=1, le=100)] = 100
 
 
@@ -152,7 +152,7 @@ class Pool(SpecModel):
 class PolicyLimits(SpecModel):
     """Upper bounds that a run cannot exceed."""
 
-    max_nodes: Annotated[int, Field(ge=1, le=limits.NODES_MAX)] = limits.NODES_MAX
+    max_nodes: Annotated[int, Field(ge=1, le=NODES_MAX)] = NODES_MAX
     max_deadline: Duration = "6h"
     max_concurrent_runs: Annotated[int, Field(ge=1, le=100)] = 4
     probe: Duration = "10m"
@@ -208,7 +208,7 @@ class CatalogEntry(SpecModel):
     exclusive: Annotated[str, Field(max_length=63)] = "none"
     """Checks with the same value other than `none` never run at the same time."""
     mandatory: bool = False
-    retries: Annotated[int, Field(ge=0, le=limits.ATTEMPTS_MAX - 1)] = 0
+    retries: Annotated[int, Field(ge=0, le=ATTEMPTS_MAX - 1)] = 0
     args: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=32)] = []
     env: Annotated[list[EnvVar], Field(max_length=32)] = []
     resources: Resources = Resources()
@@ -242,6 +242,6 @@ class PolicySpec(SpecModel):
     pools: Annotated[list[Pool], Field(min_length=1, max_length=16)]
     limits: PolicyLimits = PolicyLimits()
     retention: Retention = Retention()
-    catalog: Annotated[list[CatalogEntry], Field(max_length=limits.CATALOG_MAX)] = []
+    catalog: Annotated[list[CatalogEntry], Field(max_length=CATALOG_MAX)] = []
     redaction: Redaction = Redaction.MINIMAL
     signing: Signing = Signing()

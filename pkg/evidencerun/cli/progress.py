@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an EvidenceRun's status says to a person: one description for watching, for `evr status` and for logs.
+
+Pure: takes the object as the API returns it and the time, returns text. Nothing is said by colour alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from evidencerun.cli.exits import VERDICT_EXITS, Exit
+
+CONDITIONS: Final = (
+    "Accepted",
+    "Planned",
+    "Durable",
+    "NodesReported",
+    "ChecksFinished",
+    "Sealed",
+    "Delivered",
+    "CleanedUp",
+    "Complete",
+)
+_MARKS: Final = {"True": "ok", "False": "NO", "Unknown": "..."}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """A run in words. `key` changes exactly when something worth a log line has changed."""
+
+    headline: str
+    rows: tuple[str, ...]
+    key: str
+    finished: bool
+    exit_code: Exit
+
+
+def describe(run: Mapping[str, Any], now: datetime) -> Description:
+    """Describe a run at `now` (aware, UTC)."""
+    metadata, status = run.get("metadata", {}), run.get("status") or {}
+    phase, verdict = status.get("phase") or "Pending", status.get("verdict") or ""
+    conditions = {c.get("type"): c for c in status.get("conditions", [])}
+    finished = conditions.get("Complete", {}).get("status") == "True"
+    exit_code = VERDICT_EXITS.get(verdict, Exit.INTERNAL) if finished else Exit.WAIT_TIMEOUT
+    name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+    words = [f"EvidenceRun {name}", verdict if finished else phase, status.get("summary") or "", _age(run, now)]
+    rows = _condition_rows(conditions) + (_result_rows(status, exit_code) if finished else ())
+    return Description(
+        headline=clean("   ".join(word for word in words if word)),
+        rows=rows,
+        key="\n".join([phase, verdict, status.get("summary") or "", *rows]),
+        finished=finished,
+        exit_code=exit_code,
+    )
+
+
+def clean(text: str) -> str:
+    """Return the text with control and direction characters made visible: it may come from a node or a check."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _condition_rows(conditions: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """One row per known condition, then those of a newer operator, so that nothing is hidden."""
+    names = [name for name in CONDITIONS if name in conditions]
+    names += sorted(name for name in conditions if name not in CONDITIONS)
+    return tuple(_condition_row(conditions[name]) for name in names if name != "Complete")
+
+
+def _condition_row(condition: Mapping[str, Any]) -> str:
+    mark = _MARKS.get(str(condition.get("status")), "?")
+    reason, message = condition.get("reason") or "", condition.get("message") or ""
+    detail = message or reason
+    return clean(f"  {mark:<4} {condition.get('type', ''):<15} {detail}").rstrip()
+
+
+def _result_rows(status: Mapping[str, Any], exit_code: Exit) -> tuple[str, ...]:
+    checks, nodes, bundle = status.get("checks") or {}, status.get("nodes") or {}, status.get("bundle") or {}
+    rows = [
+        (
+            f"Nodes      {nodes.get('reported', 0)} of {nodes.get('targeted', 0)} reported, "
+            f"{nodes.get('failed', 0)} failed, {nodes.get('missing', 0)} missing"
+        ),
+        (
+            f"Checks     {checks.get('passed', 0)} passed, {checks.get('failed', 0)} failed, "
+            f"{checks.get('skipped', 0)} skipped, {checks.get('other', 0)} other; "
+            f"{checks.get('declared', 0)} declared, {checks.get('attempts', 0)} attempts"
+        ),
+    ]
+    if match := status.get("match"):
+        rows.append(f"Match      {match.get('overall', 'unknown')}{_mismatches(match)}")
+    if digest := bundle.get("archiveDigest"):
+        rows.append(f"Bundle     {digest}   {bundle.get('size', 0)} bytes")
+        rows.append(f"Signer     {bundle.get('signer') or 'NOT SIGNED'}")
+    rows += [f"Delivered  {item.get('kind')} {item.get('ref')}" for item in bundle.get("delivered") or []]
+    if action := status.get("nextAction"):
+        rows.append(f"Next       {action}")
+    rows.append(f"Exit       {int(exit_code)} {exit_code.name}")
+    return tuple(clean(row) for row in rows)
+
+
+def _mismatches(match: Mapping[str, Any]) -> str:
+    wrong = [
+        f"{d.get('name')} asked {d.get('recipe')}, observed {d.get('observed') or 'unknown'}"
+        for d in match.get("dimensions") or []
+        if d.get("outcome") not in ("matched", "not-asked", "not-observable")
+    ]
+    return f" ({'; '.join(wrong)})" if wrong else ""
+
+
+def _age(run: Mapping[str, Any], now: datetime) -> str:
+    """Return how long the run has taken: to its end if it has ended."""
+    status = run.get("status") or {}
+    started = _time(run.get("metadata", {}).get("creationTimestamp"))
+    if started is None:
+        return ""
+    ended = next(
+        (
+            _time(c.get("lastTransitionTime"))
+            for c in status.get("conditions", [])
+            if c.get("type") == "Complete" and c.get("status") == "True"
+        ),
+        None,
+    )
+    minutes, seconds = divmod(max(0, int(((ended or now) - started).total_seconds())), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m{seconds:02}s" if hours else f"{minutes}m{seconds:02}s"
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None

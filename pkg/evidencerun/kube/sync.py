@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster as the command line sees it: the user's kubeconfig, plain dicts, synchronous calls.
+
+The configuration (contexts, client certificates, exec plugins of the clouds) is read by the official client; requests
+go through its generic call, so that no typed model is ever built.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.parse
+from typing import Any, Final
+
+from evidencerun import __version__, limits
+from evidencerun.errors import ClusterError, InputError
+
+GROUP_PATH: Final = "/apis/evidencerun.dev/v1alpha1"
+_SECONDS: Final = 30
+
+
+class KubeconfigCluster:
+    """A cluster reached through a kubeconfig; `namespace` is the one of the chosen context."""
+
+    def __init__(self, api_client: Any, namespace: str, context: str) -> None:
+        self._api = api_client
+        self.namespace = namespace
+        self.context = context
+
+    @classmethod
+    def from_kubeconfig(cls, path: str | None = None, context: str | None = None) -> KubeconfigCluster:
+        """Read the kubeconfig (`path`, else KUBECONFIG, else ~/.kube/config).
+
+        Raises `InputError` E1401 if there is none or it has no such context.
+        """
+        from kubernetes import config  # most commands never need a cluster
+
+        try:
+            contexts, active = config.list_kube_config_contexts(config_file=path)
+            chosen = next((c for c in contexts if c["name"] == context), None) if context else active
+            if chosen is None:
+                names = ", ".join(c["name"] for c in contexts)
+                raise InputError("E1401", f"the kubeconfig has no context {context!r}", why=f"it has: {names}")
+            client = config.new_client_from_config(config_file=path, context=chosen["name"])
+        except (config.ConfigException, OSError, TypeError, ValueError) as error:
+            raise InputError(
+                "E1401",
+                "no usable kubeconfig",
+                where=path or "KUBECONFIG",
+                why=str(error).splitlines()[0],
+                fix="export KUBECONFIG=<file>, or pass --kubeconfig",
+            ) from error
+        client.user_agent = f"evr/{__version__}"
+        return cls(client, chosen["context"].get("namespace") or "default", chosen["name"])
+
+    def get(self, path: str, *, max_bytes: int = 8 * limits.MIB) -> dict[str, Any]:
+        """GET a JSON object."""
+        return _json(self.get_bytes(path, max_bytes=max_bytes), path)
+
+    def get_bytes(self, path: str, *, max_bytes: int, timeout: int = _SECONDS) -> bytes:
+        """GET raw bytes, at most `max_bytes` of them; `ClusterError` E3403 if there are more."""
+        return self._request("GET", path, max_bytes=max_bytes, timeout=timeout)
+
+    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """POST an object, with strict field validation."""
+        query = "fieldValidation=Strict&fieldManager=evr"
+        return _json(self._request("POST", f"{path}?{query}", body=body, max_bytes=8 * limits.MIB), path)
+
+    def _request(self, method: str, path: str, *, max_bytes: int, body: Any = None, timeout: int = _SECONDS) -> bytes:
+        import urllib3  # comes with the client, see above
+
+        route, _, query = path.partition("?")
+        method, url, headers, payload, _ = self._api.param_serialize(
+            method=method,
+            resource_path=route,
+            query_params=urllib.parse.parse_qsl(query),
+            header_params={"Accept": "application/json", "Content-Type": "application/json"},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            answer = self._api.call_api(method, url, headers, payload, _request_timeout=(5, timeout)).response
+            data: bytes = answer.read(max_bytes + 1, decode_content=False) or b""
+        except (urllib3.exceptions.HTTPError, ssl.SSLError, OSError) as error:
+            server = self._api.configuration.host
+            raise ClusterError(
+                "E3401", f"the API server {server} does not answer", why=_first_line(error), fix="kubectl cluster-info"
+            ) from error
+        if answer.status >= 300:
+            raise _status_error(answer.status, data, method, route)
+        if len(data) > max_bytes:
+            raise ClusterError("E3403", f"{route} is longer than {max_bytes} bytes", retryable=False)
+        return data
+
+
+def run_path(namespace: str, name: str = "") -> str:
+    """Return the API path of one EvidenceRun or of all in a namespace."""
+    base = f"{GROUP_PATH}/namespaces/{urllib.parse.quote(namespace)}/evidenceruns"
+    return f"{base}/{urllib.parse.quote(name)}" if name else base
+
+
+def _json(data: bytes, path: str) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise ClusterError("E3402", "the API server's answer is not JSON", where=path) from error
+    if not isinstance(value, dict):
+        raise ClusterError("E3402", "the API server's answer is not an object", where=path)
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _status_error(status: int, data: bytes, method: str, path: str) -> ClusterError:
+    """Turn a Kubernetes `Status` into an error that repeats the API's own words."""
+    try:
+        document = json.loads(data)
+        message, reason = str(document.get("message", "")), str(document.get("reason", ""))
+    except (ValueError, AttributeError):
+        message, reason = data[:300].decode("utf-8", "replace"), ""
+    fixes = {401: "log in again", 403: f"ask for the right to {method.lower()} {path}", 404: "check name and namespace"}
+    return ClusterError(
+        f"E3{status}",
+        message or f"HTTP {status}",
+        where=f"{method} {path}",
+        why=reason,
+        fix=fixes.get(status, ""),
+        retryable=status >= 500 or status == 429,
+    )

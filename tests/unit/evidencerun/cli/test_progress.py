@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run's status says to a person."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from evidencerun.cli.exits import VERDICT_EXITS, Exit
+from evidencerun.cli.progress import clean, describe
+
+NOW = datetime(2026, 9, 1, 10, 1, 30, tzinfo=UTC)
+
+
+def make_run(**status):
+    return {
+        "metadata": {"name": "demo", "namespace": "evidence", "creationTimestamp": "2026-09-01T10:00:00Z"},
+        "status": status,
+    }
+
+
+def make_condition(kind: str, status: str, message: str = "", **more: str):
+    return {"type": kind, "status": status, "reason": "Because", "message": message, **more}
+
+
+def test_a_run_without_status_is_pending():
+    description = describe({"metadata": {"name": "demo", "namespace": "evidence"}}, NOW)
+    assert not description.finished
+    assert "Pending" in description.headline
+    assert description.exit_code == Exit.WAIT_TIMEOUT
+
+
+def test_conditions_come_in_the_order_of_the_states():
+    run = make_run(
+        phase="Checking", conditions=[make_condition("Sealed", "Unknown"), make_condition("Accepted", "True")]
+    )
+    rows = describe(run, NOW).rows
+    assert [row.split()[1] for row in rows] == ["Accepted", "Sealed"]
+    assert rows[0].startswith("  ok ")
+    assert rows[1].startswith("  ... ")
+
+
+def test_a_condition_of_a_newer_operator_is_shown():
+    rows = describe(make_run(conditions=[make_condition("Teleported", "False", "no beam")]), NOW).rows
+    assert rows == ("  NO   Teleported      no beam",)
+
+
+@pytest.mark.parametrize("verdict", sorted(VERDICT_EXITS))
+def test_a_finished_run_shows_its_verdict_and_code(verdict: str):
+    done = make_condition("Complete", "True", lastTransitionTime="2026-09-01T10:00:42Z")
+    description = describe(make_run(verdict=verdict, phase="Finished", conditions=[done]), NOW)
+    assert description.finished
+    assert description.exit_code == VERDICT_EXITS[verdict]
+    assert verdict in description.headline
+    assert "0m42s" in description.headline
+    assert f"Exit       {int(description.exit_code)}" in description.rows[-1]
+
+
+def test_no_signature_is_said_loudly():
+    done = make_condition("Complete", "True")
+    run = make_run(verdict="Passed", conditions=[done], bundle={"archiveDigest": "sha256:00", "signer": ""})
+    assert any("NOT SIGNED" in row for row in describe(run, NOW).rows)
+
+
+def test_what_did_not_match_is_named():
+    done = make_condition("Complete", "True")
+    match = {
+        "overall": "mismatched",
+        "dimensions": [
+            {"name": "accelerator", "recipe": "h100", "observed": "none", "outcome": "mismatched"},
+            {"name": "os", "recipe": "", "observed": "debian", "outcome": "not-asked"},
+        ],
+    }
+    rows = describe(make_run(verdict="Mismatched", conditions=[done], match=match), NOW).rows
+    row = next(row for row in rows if row.startswith("Match"))
+    assert "accelerator asked h100, observed none" in row
+    assert "debian" not in row
+
+
+def test_control_characters_never_reach_the_terminal():
+    assert clean("a\x1b[31mred\u202e") == "a\\u001b[31mred\\u202e"
+    rows = describe(make_run(conditions=[make_condition("Accepted", "False", "\x1b]0;title\x07")]), NOW).rows
+    assert "\x1b" not in rows[0]
+
+
+def test_the_key_changes_with_the_facts_and_not_with_the_clock():
+    run = make_run(phase="Probing", summary="1/3 nodes")
+    assert describe(run, NOW).key == describe(run, NOW.replace(minute=5)).key
+    assert describe(run, NOW).key != describe(make_run(phase="Probing", summary="2/3 nodes"), NOW).key

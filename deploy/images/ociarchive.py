@@ -143,9 +143,7 @@ def _manifest(config: Blob, layers: Sequence[Layer]) -> Blob:
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "config": {"mediaType": CONFIG_TYPE, **config.descriptor},
-            "layers": [
-                {"mediaType": LAYER_TYPE, "digest": layer.digest, "size": layer.size} for layer in layers
-            ],
+            "layers": [{"mediaType": LAYER_TYPE, "digest": layer.digest, "size": layer.size} for layer in layers],
         }
     )
 
@@ -234,8 +232,8 @@ def write(
 ) -> str:
     """Write the OCI archive `out` named `ref` ("registry/name:tag") and return its manifest digest, "sha256:<hex>".
 
-    `source` is one root file system directory, or a sequence of layers from bottom to top, each a directory or a `Layer`
-    made by `make_layer`. `user` is the image's user as in a Dockerfile ("10001:10001"). PATH gets a default
+    `source` is one root file system directory, or a sequence of layers from bottom to top, each a directory or a
+    `Layer` made by `make_layer`. `user` is the image's user as in a Dockerfile ("10001:10001"). PATH gets a default
     unless `env` sets it. `out` appears only when it is complete. The digest is what `name@sha256:...` refers to.
     """
     parts: Sequence[Path | Layer] = [source] if isinstance(source, Path) else source

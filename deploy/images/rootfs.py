@@ -18,17 +18,53 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PYTHON_PACKAGES = (
-    "base-files netbase tzdata ca-certificates libc6 libgcc-s1 libcrypt1 zlib1g libexpat1 libssl3 libffi8 libbz2-1.0 "
-    "liblzma5 libsqlite3-0 libuuid1 libncursesw6 libtinfo6 libreadline8 libnsl2 libtirpc3 libdb5.3 libgssapi-krb5-2 "
-    "media-types python3.11-minimal libpython3.11-minimal libpython3.11-stdlib python3.11 dash"
-).split()
+    "base-files",
+    "netbase",
+    "tzdata",
+    "ca-certificates",
+    "libc6",
+    "libgcc-s1",
+    "libcrypt1",
+    "zlib1g",
+    "libexpat1",
+    "libssl3",
+    "libffi8",
+    "libbz2-1.0",
+    "liblzma5",
+    "libsqlite3-0",
+    "libuuid1",
+    "libncursesw6",
+    "libtinfo6",
+    "libreadline8",
+    "libnsl2",
+    "libtirpc3",
+    "libdb5.3",
+    "libgssapi-krb5-2",
+    "media-types",
+    "python3.11-minimal",
+    "libpython3.11-minimal",
+    "libpython3.11-stdlib",
+    "python3.11",
+    "dash",
+)
 """A complete CPython 3.11 (ssl, sqlite, ctypes, lzma) with dash as /bin/sh and CA certificates, on Debian 12."""
 
 _UNWANTED = (
-    "usr/share/doc usr/share/man usr/share/locale usr/share/info usr/share/lintian usr/share/bug usr/share/zoneinfo "
-    "usr/lib/python3.11/test usr/lib/python3.11/idlelib usr/lib/python3.11/lib2to3 usr/lib/python3.11/ensurepip "
-    "usr/lib/python3.11/distutils/tests usr/lib/python3.11/pydoc_data usr/lib/python3.11/turtledemo"
-).split()
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+    "usr/share/lintian",
+    "usr/share/bug",
+    "usr/share/zoneinfo",
+    "usr/lib/python3.11/test",
+    "usr/lib/python3.11/idlelib",
+    "usr/lib/python3.11/lib2to3",
+    "usr/lib/python3.11/ensurepip",
+    "usr/lib/python3.11/distutils/tests",
+    "usr/lib/python3.11/pydoc_data",
+    "usr/lib/python3.11/turtledemo",
+)
 _URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})$")
 
 
@@ -110,9 +146,7 @@ def fetch(debs: Sequence[Deb], cache: Path) -> Path:
             shutil.rmtree(unfinished)
     for deb in debs:
         if _sha256(home / deb.file) != deb.sha256:
-            raise RootfsError(
-                f"{home / deb.file} is not the file apt vouches for; fix: delete {home} and run again"
-            )
+            raise RootfsError(f"{home / deb.file} is not the file apt vouches for; fix: delete {home} and run again")
     return home
 
 
@@ -130,7 +164,7 @@ def extract_debs(packages: Iterable[str], dest: Path, *, cache: Path | None = No
     return debs
 
 
-def slim(dest: Path, unwanted: Sequence[str] = tuple(_UNWANTED)) -> None:
+def slim(dest: Path, unwanted: Sequence[str] = _UNWANTED) -> None:
     """Remove documentation, translations, time zones and the standard library's own tests from `dest`."""
     for name in unwanted:
         shutil.rmtree(dest / name, ignore_errors=True)
@@ -153,7 +187,7 @@ def finish_python(dest: Path) -> None:
 
 
 def accounts(dest: Path, users: Mapping[str, int]) -> None:
-    """Write /etc/passwd and /etc/group with root, nobody and `users` (name -> uid = gid); make /tmp writable for all."""
+    """Write /etc/passwd and /etc/group: root, nobody and `users` (name -> uid = gid); make /tmp writable for all."""
     everybody = {"root": 0, **users, "nobody": 65534}
     etc = dest / "etc"
     etc.mkdir(parents=True, exist_ok=True)
@@ -168,8 +202,8 @@ def accounts(dest: Path, users: Mapping[str, int]) -> None:
 def compile_python(dest: Path, folders: Sequence[str]) -> None:
     """Byte-compile `folders` (relative to `dest`) for a read-only image, reproducibly.
 
-    The byte code is unchecked-hash (no times in it) and names the paths inside the image. The interpreter that runs this
-    must have the image's minor version, for byte code differs between them.
+    The byte code is unchecked-hash (no times in it) and names the paths inside the image. The interpreter that runs
+    this must have the image's minor version, for byte code differs between them.
     """
     if sys.version_info[:2] != (3, 11):
         raise RootfsError(f"byte code for Python 3.11 needs Python 3.11; this is {sys.version.split()[0]}")

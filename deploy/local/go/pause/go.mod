@@ -1,0 +1,3 @@
+module evidencerun.dev/deploy/local/pause
+
+go 1.26.0

@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bytes with one meaning: strict JSON and YAML readers, canonical forms, digests."""
 
-from evidencerun.canonical.canonical_yaml import RecipePredicate, canonical_recipe_digest, canonical_yaml
+from evidencerun.canonical.canonical_yaml import (
+    RecipePredicate,
+    canonical_recipe_digest,
+    canonical_tree,
+    canonical_yaml,
+    without_producer_version,
+)
 from evidencerun.canonical.digests import canonical_json, sha256_hex, sha256_prefixed
 from evidencerun.canonical.json_reader import parse_json
+from evidencerun.canonical.yaml_emitter import emit
 from evidencerun.canonical.yaml_nodes import (
     Alias,
     Mapping,
@@ -30,7 +37,9 @@ __all__ = [
     "YamlLimits",
     "canonical_json",
     "canonical_recipe_digest",
+    "canonical_tree",
     "canonical_yaml",
+    "emit",
     "key_text",
     "parse_json",
     "parse_tree",
@@ -39,4 +48,5 @@ __all__ = [
     "scalar_value",
     "sha256_hex",
     "sha256_prefixed",
+    "without_producer_version",
 ]

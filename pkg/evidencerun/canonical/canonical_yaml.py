@@ -33,7 +33,7 @@ def canonical_yaml(text: bytes, *, what: str = "the document", bounds: YamlLimit
         InputError: no YAML, too large, several documents or duplicate keys; with line and column.
 
     """
-    return emit(_sorted(_tree(text, what, bounds)))
+    return emit(canonical_tree(_tree(text, what, bounds)))
 
 
 def canonical_recipe_digest(
@@ -50,7 +50,7 @@ def canonical_recipe_digest(
     """
     if predicate is not RecipePredicate.V3:
         return sha256_hex(text)
-    return sha256_hex(emit(without_producer_version(_sorted(_tree(text, what, bounds)))))
+    return sha256_hex(emit(without_producer_version(canonical_tree(_tree(text, what, bounds)))))
 
 
 def without_producer_version(root: Node) -> Node:
@@ -72,12 +72,13 @@ def _tree(text: bytes, what: str, bounds: YamlLimits | None) -> Node:
     return parse_tree(text, what=what, bounds=bounds or YamlLimits(), references=True)
 
 
-def _sorted(node: Node) -> Node:
+def canonical_tree(node: Node) -> Node:
+    """Return the tree with the pairs of every mapping in the canonical order."""
     match node:
         case Sequence():
-            return replace(node, items=tuple(_sorted(item) for item in node.items))
+            return replace(node, items=tuple(canonical_tree(item) for item in node.items))
         case Mapping():
-            pairs = [(_sorted(key), _sorted(value)) for key, value in node.pairs]
+            pairs = [(canonical_tree(key), canonical_tree(value)) for key, value in node.pairs]
             # Code point order equals the order of the UTF-8 bytes.
             pairs.sort(key=lambda pair: key_text(pair[0]))
             return replace(node, pairs=tuple(pairs))

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes and validator catalogs: read strictly, named and digested."""
+
+from evidencerun.recipe.catalog import Validator, ValidatorCatalog, load_catalog
+from evidencerun.recipe.model import (
+    ANY,
+    PHASES,
+    Component,
+    Criteria,
+    ExpectedResource,
+    PhasePlan,
+    Profile,
+    Recipe,
+    UnknownField,
+)
+from evidencerun.recipe.recipe_reader import API_VERSIONS, load_recipe
+
+__all__ = [
+    "ANY",
+    "API_VERSIONS",
+    "PHASES",
+    "Component",
+    "Criteria",
+    "ExpectedResource",
+    "PhasePlan",
+    "Profile",
+    "Recipe",
+    "UnknownField",
+    "Validator",
+    "ValidatorCatalog",
+    "load_catalog",
+    "load_recipe",
+]

@@ -1,0 +1,139 @@
+{{- /* SPDX-License-Identifier: Apache-2.0 */ -}}
+{{- define "evidencerun.image" -}}
+{{- if not .image.digest -}}
+{{- fail (printf "images.%s.digest is empty; expected sha256:<64 hex>. A released chart carries it; from a checkout run `make install-local`, or pass --set images.%s.digest=sha256:..." .name .name) -}}
+{{- end -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- end -}}
+
+{{- define "evidencerun.images.evidencerun" -}}
+{{ include "evidencerun.image" (dict "name" "evidencerun" "image" .Values.images.evidencerun) }}
+{{- end -}}
+
+{{- define "evidencerun.images.probe" -}}
+{{ include "evidencerun.image" (dict "name" "probe" "image" .Values.images.probe) }}
+{{- end -}}
+
+{{- define "evidencerun.chartLabels" -}}
+app.kubernetes.io/part-of: evidencerun
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- /* Selector of one of the three standing parts; takes its name. */ -}}
+{{- define "evidencerun.selector" -}}
+app.kubernetes.io/name: evidencerun
+app.kubernetes.io/component: {{ . }}
+{{- end -}}
+
+{{- define "evidencerun.podMetadata" -}}
+labels:
+  {{- include "evidencerun.selector" .component | nindent 2 }}
+  {{- with .root.Values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+annotations:
+  kubectl.kubernetes.io/default-container: {{ .component }}
+  {{- with .root.Values.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "evidencerun.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "evidencerun.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- define "evidencerun.placement" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "evidencerun.namespaceEnv" -}}
+- {name: EVIDENCERUN_SYSTEM_NAMESPACE, value: {{ .Release.Namespace | quote }}}
+- {name: EVIDENCERUN_PROBES_NAMESPACE, value: {{ .Values.namespaces.probes | quote }}}
+- {name: EVIDENCERUN_CHECKS_NAMESPACE, value: {{ .Values.namespaces.checks | quote }}}
+- {name: EVIDENCERUN_RUN_NAMESPACES, value: {{ join "," .Values.runNamespaces | quote }}}
+{{- end -}}
+
+{{- define "evidencerun.storeURL" -}}
+https://evidence-store.{{ .Release.Namespace }}.svc
+{{- end -}}
+
+{{- /* A token for the store, bound to the pod, renewed by the kubelet. */ -}}
+{{- define "evidencerun.storeToken" -}}
+- name: store-token
+  projected:
+    sources:
+      - serviceAccountToken:
+          audience: https://evidencerun.dev/store
+          expirationSeconds: 3600
+          path: token
+{{- end -}}
+
+{{- define "evidencerun.serviceAccount" -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels: {{- include "evidencerun.chartLabels" .root | nindent 4 }}
+automountServiceAccountToken: false
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- /* A Role or ClusterRole and its binding: kind, name, namespace, rules (YAML text), account, accountNamespace. */ -}}
+{{- define "evidencerun.grant" -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ .kind }}
+metadata:
+  name: {{ .name }}
+  {{- with .namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels: {{- include "evidencerun.chartLabels" .root | nindent 4 }}
+rules: {{- .rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ .kind }}Binding
+metadata:
+  name: {{ .name }}
+  {{- with .namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels: {{- include "evidencerun.chartLabels" .root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ .kind }}
+  name: {{ .name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ .account }}
+    namespace: {{ .accountNamespace }}
+{{- end -}}

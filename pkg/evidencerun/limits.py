@@ -84,3 +84,119 @@ PUBLIC_KEY_PEM_MAX: Final = 16 * KIB
 """A public key in PEM form; an EC P-256 key has about 180 bytes."""
 ATTESTATION_DEPTH: Final = 16
 """Nesting of a Sigstore bundle; a key-signed one needs four levels, a keyless one about eight."""
+
+# --- snapshots and nodes.json ----------------------------------------------------------------------------------------
+SNAPSHOT_MAX: Final = 32 * MIB
+"""A snapshot; one node's is 80 KiB, and 5,000 nodes add their names to each label and each disagreement."""
+SNAPSHOT_YAML_NODES_MAX: Final = 100_000
+"""Keys, values and collections of a snapshot: real ones have about 5,000; this many are read in about a second."""
+SNAPSHOT_SCALAR_MAX: Final = 2 * MIB
+"""One scalar of a snapshot: a list of 5,000 node names of 253 characters is 1.3 MB."""
+SNAPSHOT_DEPTH_MAX: Final = 24
+"""Nesting of a snapshot; its measurements need seven levels, the fingerprint nine."""
+NODES_DOCUMENT_MAX: Final = BUNDLE_FILE_MAX
+"""nodes.json: 5,000 reports of 17 KiB are about 100 MiB."""
+CONFLICT_VALUES_MAX: Final = 32
+"""Values of one key that are listed one by one when nodes disagree; the number of the others is stated."""
+CONFLICT_NODES_MAX: Final = 20
+"""Node names listed per value of a disagreement; the number of nodes is always exact."""
+
+# --- the evidence store's API --------------------------------------------------------------------------------------
+PLAN_MAX: Final = 32 * MIB
+"""A plan: 5,000 nodes at about 2 KiB each, the recipe in base64, the policy; three times that as a margin."""
+STORE_BODY_MAX: Final = 2 * MIB
+"""Any other JSON body for the store: a reason of 256 bytes for each of 5,000 nodes fits."""
+STORE_KEY_MAX: Final = 4 * KIB
+"""A public key in PEM: EC P-256 takes 178 bytes."""
+RESULTS_TOTAL_MAX: Final = 32 * MIB
+"""All files under /results of one attempt, since a bundle holds every attempt's."""
+LOG_TAIL_MAX: Final = 1 * MIB
+"""Of a log longer than `CHECK_LOG_MAX`, this much of its end is kept: there stands why a check was killed."""
+CONFLICTS_MAX: Final = 8
+"""Different reports of one node that are kept beside the first; more are refused."""
+STORE_BODIES_MAX: Final = 64
+"""Bodies of probes and checks in memory at once: with inflation and parsing about 64 * 8 MiB at the very worst."""
+STORE_LARGE_BODIES_MAX: Final = 4
+"""Plans and attestations in memory at once."""
+STORE_QUEUE_SECONDS: Final = 5
+"""A body waits so long for its place in memory, then the caller is told to come back."""
+STORE_BODY_SECONDS: Final = 30
+"""A body must have arrived within this time: 32 MiB at 10 Mbit/s."""
+STORE_HEAD_SECONDS: Final = 15
+"""TLS handshake and request head must have arrived within this time."""
+STORE_CONNECTIONS_MAX: Final = 2048
+"""Open connections; probes come spread over nodes/50 seconds and hold one for a moment."""
+TOKEN_MAX: Final = 16 * KIB
+"""A bearer token; projected tokens have one to two KiB."""
+IDENTITY_CACHE_SECONDS: Final = 120
+"""A reviewed token is believed so long; a deleted pod's token lives this much longer at most."""
+IDENTITY_CACHE_MAX: Final = 10_000
+"""Reviewed tokens remembered: two pods on each of 5,000 nodes."""
+RESULTS_WAIT_SECONDS: Final = 45
+"""After a check has ended, its sidecar's last upload is awaited so long: the pod's grace period and a margin."""
+LOG_WAIT_SECONDS: Final = 20
+"""After a pod has ended, the end of its log is awaited so long."""
+SEAL_RETRY_SECONDS: Final = 5
+"""A bundle that the sealer refused is offered again after this time."""
+BUNDLE_PATH_MAX: Final = 200
+"""Characters of a path in a bundle; ours need about 100, and ustar ends at 255."""
+SUBJECTS_MAX: Final = 16
+"""Subjects of a statement; ours has two."""
+CTRF_TESTS_MAX: Final = 1024
+"""Tests of one phase; a catalog holds at most 128 checks, AICR's largest phase has 16."""
+CTRF_STDOUT_LINES: Final = 1000
+"""Lines of output kept per test, as AICR keeps."""
+CTRF_LINE_MAX: Final = 512
+"""Characters kept of one line of output, as AICR keeps."""
+
+# --- programs on nodes and in check pods -----------------------------------------------------------------------------
+STORE_ANSWER_MAX: Final = 1 * MIB
+"""A store's answer that is held in memory; Status objects and acknowledgements have a few hundred bytes."""
+RETRY_AFTER_MAX: Final = 300.0
+"""Seconds of a Retry-After header that are honoured."""
+CHECK_INPUT_MAX: Final = BUNDLE_FILE_MAX
+"""One input of a check; nodes.json of 5,000 nodes has some 250 MiB and goes to disk in pieces."""
+HOST_FILE_MAX: Final = 256 * KIB
+"""One file of /proc or /sys; /proc/modules with 300 modules has 20 KiB."""
+HOST_ENTRIES_MAX: Final = 4096
+"""Entries of one directory of /sys: PCI functions of the largest machines number about 1,500."""
+SYSCTL_MAX: Final = 2000
+"""Settings under /proc/sys that are reported; a large server has about 1,100 with its network part."""
+REPORT_VALUE_MAX: Final = 4096
+"""Characters of one value of a node report; a longer one is left out, never cut."""
+NVML_LINE_MAX: Final = 64 * KIB
+"""One line that the NVML reader prints: one GPU has about 2 KiB."""
+NVML_GPUS_MAX: Final = 256
+"""GPUs of one node; 16 are the most that exist."""
+SOURCE_SECONDS: Final = 15.0
+"""One source on a node; kernel files take milliseconds, a sick driver hangs for ever."""
+NVML_SECONDS: Final = 90.0
+"""NVML of a whole node; without persistence mode its start alone takes seconds per GPU."""
+VENDOR_LIBRARY_MAX: Final = 64 * MIB
+"""Bytes of a vendor's library that are searched for signs of a mock; the real one has about 2 MiB."""
+KUBE_OBJECT_MAX: Final = 4 * MIB
+"""One answer of the Kubernetes API: etcd takes no object over 1.5 MiB, lists are chunked."""
+KUBE_PAGES_MAX: Final = 20
+"""Pages of 250 objects of one list."""
+CHECK_RESOURCES_MAX: Final = 2000
+"""Expected resources of one recipe; the largest shipped recipe has some forty components."""
+
+# --- OCI registries --------------------------------------------------------------------------------------------------
+OCI_MANIFEST_MAX: Final = 4 * MIB
+"""A manifest or an index: the distribution specification's advice to registries."""
+OCI_BLOB_MAX: Final = BUNDLE_ARCHIVE_MAX
+"""A blob that is read: a bundle's layer."""
+OCI_REFERRERS_MAX: Final = 1000
+"""Referrers of one artifact that are read over all pages."""
+OCI_CHUNK: Final = 8 * MIB
+"""Bytes per request of a blob's upload."""
+OCI_TOKEN_ANSWER_MAX: Final = 64 * KIB
+"""A token service's answer."""
+REGISTRY_CONFIG_MAX: Final = 1 * MIB
+"""A docker configuration; a Secret cannot hold more."""
+MEASUREMENTS_MAX: Final = 4096
+"""Numbers that one attempt may report; a collective's sweep over 8 GPUs of 100 nodes has about 3,000."""
+OBSERVED_IMAGES_MAX: Final = 10_000
+"""Containers that `expected-resources` lists; a full AICR recipe deploys about 400."""
+RUN_RECORD_MAX: Final = 64 * MIB
+"""run.json; 128 checks with their attempts and measurements and 5,000 stragglers stay below."""

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle as one tar.gz: written with fixed metadata, read as something hostile.
+
+Reading never extracts: members go into memory, under limits on compressed size, unpacked size, ratio, count and path.
+Only regular files and directories are accepted. The limit sits below tarfile, because tarfile reads extended headers
+whole before anybody can look at a member.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zlib
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+from evidencerun import limits
+from evidencerun.bundle import layout
+from evidencerun.errors import EvidenceError
+
+_BLOCK: Final = 512
+_RATIO_FLOOR: Final = 4 * limits.MIB
+"""Small archives may unpack to this much whatever their ratio: an empty log of zeros compresses a thousandfold."""
+_HARMLESS_PAX: Final = frozenset(
+    {"path", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment", "charset", "hdrcharset"}
+)
+
+
+def write_archive(files: Mapping[str, bytes], mtime: int) -> bytes:
+    """Return `files` as tar.gz: sorted by path, mode 0644, uid 0, `mtime` in seconds since 1970.
+
+    Directories stand before what is in them. The tar bytes depend on `files` and `mtime` alone; the gzip bytes also
+    depend on the zlib build, so whoever hashes the result must keep it.
+    """
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=9, mtime=0) as zipped:
+        zipped.write(write_tar(files, mtime))
+    return buffer.getvalue()
+
+
+def write_tar(files: Mapping[str, bytes], mtime: int) -> bytes:
+    """Return `files` as an uncompressed ustar archive, as `write_archive` lays it out."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path in sorted(_folders(files) | files.keys()):
+            member = tarfile.TarInfo(path)
+            member.mtime = mtime
+            if path in files:
+                member.size, member.mode = len(files[path]), 0o644
+                archive.addfile(member, io.BytesIO(files[path]))
+            else:
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(member)
+    return buffer.getvalue()
+
+
+def read_archive(data: bytes) -> dict[str, bytes]:
+    """Return the files of a tar.gz by path, without a leading `./` and without one folder around everything.
+
+    Raises:
+        EvidenceError: E2001, it is no such archive, too large, or holds something else than plain files.
+
+    """
+    if len(data) > limits.BUNDLE_ARCHIVE_MAX:
+        _refuse("", f"{len(data)} bytes found, at most {limits.BUNDLE_ARCHIVE_MAX} are read")
+    allowed = min(limits.BUNDLE_MAX, max(_RATIO_FLOOR, limits.BUNDLE_RATIO_MAX * len(data)))
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as zipped:
+            files = _members(_Bounded(zipped, allowed + 2 * _BLOCK * limits.BUNDLE_FILES_MAX))
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as fault:
+        raise EvidenceError(
+            "E2001", "the file is not a readable tar.gz archive", why=f"{type(fault).__name__}: {fault}"
+        ) from fault
+    return _without_outer_folder(files)
+
+
+class _Bounded:
+    """A reader that stops after so many bytes, whatever is asked of it."""
+
+    def __init__(self, source: gzip.GzipFile, left: int) -> None:
+        self._source = source
+        self._left = left
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes; refuse once the budget is used up."""
+        data = self._source.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            _refuse("", "it unpacks to more than its size and the limits allow")
+        return data
+
+
+def _members(source: _Bounded) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    seen: set[str] = set()
+    with tarfile.open(fileobj=source, mode="r|") as archive:  # type: ignore[call-overload]
+        for member in archive:
+            path = _path(member)
+            if not path:
+                continue
+            if path in seen or len(seen) >= limits.BUNDLE_FILES_MAX:
+                _refuse(path, "a path stands twice" if path in seen else "too many members")
+            seen.add(path)
+            if member.isreg():
+                files[path] = _content(archive, member)
+    return files
+
+
+def _path(member: tarfile.TarInfo) -> str:
+    """Return the member's path; an empty one for the root folder itself."""
+    path = member.name
+    while path.startswith("./"):
+        path = path[2:]
+    if member.isdir():
+        path = path.rstrip("/")
+        if path in ("", "."):
+            return ""
+    elif not member.isreg() or member.sparse is not None:
+        _refuse(path, f"it is neither a regular file nor a directory (type {member.type!r})")
+    if odd := sorted(member.pax_headers.keys() - _HARMLESS_PAX):
+        _refuse(path, f"it has the extended header {odd[0]}")
+    if not layout.is_plain_path(path):
+        _refuse(path, "its name is not a plain relative path")
+    return path
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if member.size > limits.BUNDLE_FILE_MAX:
+        _refuse(member.name, f"{member.size} bytes found, at most {limits.BUNDLE_FILE_MAX} are read")
+    source = archive.extractfile(member)
+    data = source.read() if source else b""
+    if len(data) != member.size:
+        _refuse(member.name, f"{len(data)} of {member.size} bytes found")
+    return data
+
+
+def _without_outer_folder(files: dict[str, bytes]) -> dict[str, bytes]:
+    if not files:
+        _refuse("", "it holds no file")
+    folders = {path.partition("/")[0] for path in files}
+    if len(folders) != 1 or any("/" not in path for path in files):
+        return files
+    return {path.partition("/")[2]: data for path, data in files.items()}
+
+
+def _folders(files: Mapping[str, bytes]) -> set[str]:
+    found: set[str] = set()
+    for path in files:
+        parts = path.split("/")[:-1]
+        found.update("/".join(parts[: depth + 1]) for depth in range(len(parts)))
+    return found
+
+
+def _refuse(where: str, why: str) -> NoReturn:
+    raise EvidenceError(
+        "E2001",
+        "the archive is refused",
+        where=ascii(where)[1:-1][:120],
+        why=why,
+        fix="do not unpack it with other tools; fetch the bundle again",
+    )

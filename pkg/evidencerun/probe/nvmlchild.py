@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the NVML reader in a child process under a deadline and keeps every line that arrived."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, Final
+
+from evidencerun import limits
+
+COMMAND: Final = (sys.executable, "-m", "evidencerun.probe.nvml")
+_LINES_MAX: Final = limits.NVML_GPUS_MAX + 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildOutput:
+    """What the reader printed, and how it ended.
+
+    `timed_out`: the deadline came first. `ending`: empty after a clean end, else words such as `signal 11`.
+    """
+
+    lines: tuple[Mapping[str, Any], ...]
+    timed_out: bool
+    ending: str
+
+
+def run_child(
+    seconds: float,
+    *,
+    command: Sequence[str] = COMMAND,
+    environ: Mapping[str, str] | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> ChildOutput:
+    """Run `command` for at most `seconds`; return its JSON lines.
+
+    The child is killed at the deadline and not waited for: a process that hangs in the kernel ignores the signal.
+    Raises `OSError` if it cannot be started.
+    """
+    child = subprocess.Popen(  # noqa: S603
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=None if environ is None else dict(environ),
+    )
+    assert child.stdout is not None
+    lines, in_time = _read_lines(child.stdout, monotonic() + seconds, monotonic)
+    ending = _end(child, in_time)
+    return ChildOutput(lines=tuple(lines), timed_out=not in_time, ending=ending)
+
+
+def _read_lines(
+    pipe: IO[bytes], deadline: float, monotonic: Callable[[], float]
+) -> tuple[list[Mapping[str, Any]], bool]:
+    """Return the lines up to the end of the pipe, and whether that end came in time."""
+    lines: list[Mapping[str, Any]] = []
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while len(lines) < _LINES_MAX and len(pending) <= limits.NVML_LINE_MAX:
+            left = deadline - monotonic()
+            if left <= 0 or not selector.select(left):
+                return lines, False
+            chunk = os.read(pipe.fileno(), limits.NVML_LINE_MAX)
+            if not chunk:
+                return lines, True
+            *whole, pending = (pending + chunk).split(b"\n")
+            lines.extend(line for line in map(_parse, whole) if line is not None)
+    return lines, True
+
+
+def _parse(line: bytes) -> Mapping[str, Any] | None:
+    """Return the object on a line; a vendor's library may print other things to stdout."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _end(child: subprocess.Popen[bytes], in_time: bool) -> str:
+    if in_time:
+        try:
+            code = child.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            in_time = False
+    if not in_time:
+        _kill(child)
+        return "killed at its deadline"
+    assert child.stdout is not None
+    child.stdout.close()
+    if code < 0:
+        return f"signal {-code}"
+    return f"exit code {code}" if code else ""
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    assert child.stdout is not None
+    child.stdout.close()
+    try:
+        child.wait(timeout=0.5)
+    except subprocess.TimeoutExpired:
+        # In the kernel's hands; init reaps it when the driver lets go.
+        child.returncode = -signal.SIGKILL

@@ -89,18 +89,18 @@ def create(cluster: KubeconfigCluster, namespace: str, manifest: dict[str, Any])
     try:
         return cluster.create(run_path(namespace), body)
     except ClusterError as error:
-        if error.code == "E3409" and "name" in manifest["metadata"]:
+        if error.status == 409 and "name" in manifest["metadata"]:
             return _adopt(cluster, namespace, manifest)
-        if error.code == "E3404":
+        if error.status == 404:
             raise ClusterError(
-                "E3404",
+                error.code,
                 f"the cluster does not know EvidenceRun, or namespace {namespace!r} does not exist",
-                why=str(error),
+                why=error.why,
                 fix="helm install evidencerun charts/evidencerun -n evidencerun-system --create-namespace",
                 retryable=False,
             ) from error
-        if error.code in ("E3400", "E3422"):
-            raise InputError("E1404", "the API server refuses the run", why=error.what, fix="mend the field") from error
+        if error.status in (400, 422):
+            raise InputError("E1404", "the API server refuses the run", why=error.why, fix="mend the field") from error
         raise
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from evidencerun.errors import Error, EvidenceError, InputError
+from evidencerun.errors import ClusterError, Error, EvidenceError, InputError
 
 
 class Exit(IntEnum):
@@ -80,7 +80,9 @@ def exit_for_error(error: Error) -> Exit:
         return Exit.USAGE
     if isinstance(error, EvidenceError):
         return Exit.INVALID
-    return Exit.FORBIDDEN if error.code.endswith("403") else Exit.NO_VERDICT
+    if isinstance(error, ClusterError) and error.status in (401, 403):
+        return Exit.FORBIDDEN
+    return Exit.NO_VERDICT
 
 
 def table() -> str:

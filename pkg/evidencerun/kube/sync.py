@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from evidencerun import __version__, limits
 from evidencerun.errors import ClusterError, InputError
+from evidencerun.kube.base import EVIDENCE_RUNS, http_fault
 
-GROUP_PATH: Final = "/apis/evidencerun.dev/v1alpha1"
 _SECONDS: Final = 30
 
 
@@ -58,7 +58,7 @@ class KubeconfigCluster:
         return _json(self.get_bytes(path, max_bytes=max_bytes), path)
 
     def get_bytes(self, path: str, *, max_bytes: int, timeout: int = _SECONDS) -> bytes:
-        """GET raw bytes, at most `max_bytes` of them; `ClusterError` E3403 if there are more."""
+        """GET raw bytes, at most `max_bytes` of them; `ClusterError` E3010 if there are more."""
         return self._request("GET", path, max_bytes=max_bytes, timeout=timeout)
 
     def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -84,28 +84,30 @@ class KubeconfigCluster:
         except (urllib3.exceptions.HTTPError, ssl.SSLError, OSError) as error:
             server = self._api.configuration.host
             raise ClusterError(
-                "E3401", f"the API server {server} does not answer", why=_first_line(error), fix="kubectl cluster-info"
+                "E3001", f"the API server {server} does not answer", why=_first_line(error), fix="kubectl cluster-info"
             ) from error
         if answer.status >= 300:
             raise _status_error(answer.status, data, method, route)
         if len(data) > max_bytes:
-            raise ClusterError("E3403", f"{route} is longer than {max_bytes} bytes", retryable=False)
+            raise ClusterError("E3010", f"{route} is longer than {max_bytes} bytes", retryable=False)
         return data
 
 
 def run_path(namespace: str, name: str = "") -> str:
-    """Return the API path of one EvidenceRun or of all in a namespace."""
-    base = f"{GROUP_PATH}/namespaces/{urllib.parse.quote(namespace)}/evidenceruns"
-    return f"{base}/{urllib.parse.quote(name)}" if name else base
+    """Return the API path of one EvidenceRun or of all in a namespace; `InputError` E1408 for an impossible name."""
+    try:
+        return EVIDENCE_RUNS.path(namespace=namespace, name=name)
+    except ValueError as error:
+        raise InputError("E1408", str(error), where=f"{namespace}/{name}") from error
 
 
 def _json(data: bytes, path: str) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except ValueError as error:
-        raise ClusterError("E3402", "the API server's answer is not JSON", where=path) from error
+        raise ClusterError("E3010", "the API server's answer is not JSON", where=path) from error
     if not isinstance(value, dict):
-        raise ClusterError("E3402", "the API server's answer is not an object", where=path)
+        raise ClusterError("E3010", "the API server's answer is not an object", where=path)
     return value
 
 
@@ -120,12 +122,4 @@ def _status_error(status: int, data: bytes, method: str, path: str) -> ClusterEr
         message, reason = str(document.get("message", "")), str(document.get("reason", ""))
     except (ValueError, AttributeError):
         message, reason = data[:300].decode("utf-8", "replace"), ""
-    fixes = {401: "log in again", 403: f"ask for the right to {method.lower()} {path}", 404: "check name and namespace"}
-    return ClusterError(
-        f"E3{status}",
-        message or f"HTTP {status}",
-        where=f"{method} {path}",
-        why=reason,
-        fix=fixes.get(status, ""),
-        retryable=status >= 500 or status == 429,
-    )
+    return http_fault(status=status, reason=reason, message=message or f"HTTP {status}", where=f"{method} {path}")

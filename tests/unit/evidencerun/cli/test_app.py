@@ -72,7 +72,7 @@ def test_only_good_verdicts_exit_with_zero():
         (InputError("E1001", "x"), 2),
         (EvidenceError("E2001", "x"), 20),
         (StoreError("E3001", "x"), 30),
-        (ClusterError("E3403", "x"), 41),
+        (ClusterError("E3004", "x", status=403), 41),
     ],
 )
 def test_errors_choose_the_code_by_fault(error, code):

@@ -20,7 +20,7 @@ _SIMPLE_KEY_BYTES: Final = 128
 """A longer key is written with `?`; anchor and tag count."""
 _CORE_TAG: Final = "tag:yaml.org,2002:"
 _MERGE_TAG: Final = _CORE_TAG + "merge"
-_TAG_CHARS: Final = frozenset(string.ascii_letters + string.digits + "-_;/?:@&=+$,.~*'()[]!")
+_TAG_CHARS: Final = frozenset(string.ascii_letters + string.digits + "-_;/?:@&=+$,.~*'()[]")
 
 
 def emit(root: Node) -> bytes:
@@ -53,7 +53,7 @@ class _Emitter:
         if node.anchor:
             self.page.indicator(f"&{node.anchor}", spaced=True)
         if tag := _written_tag(node):
-            self.page.word(tag)
+            self.page.plain(tag)
 
     def _scalar(self, node: Scalar, indent: int, *, in_flow: bool, as_key: bool) -> None:
         style = _style_for(node, in_flow=in_flow, as_key=as_key)

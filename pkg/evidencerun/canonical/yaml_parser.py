@@ -26,6 +26,7 @@ from yaml.events import (
 )
 
 from evidencerun import limits
+from evidencerun.canonical.yaml_dialects import LINE_STARTING_MARK, readers_differ
 from evidencerun.canonical.yaml_nodes import (
     Alias,
     Mapping,
@@ -78,17 +79,28 @@ def parse_tree(text: bytes, *, what: str, bounds: YamlLimits, references: bool) 
             "save it as UTF-8",
         )
     try:
-        text.decode()
+        # The parser's positions count characters and leave a byte order mark out.
+        source = text.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         _refuse("E1102", f"{what} is not UTF-8", f"byte {fault.start}", fault.reason, "save it as UTF-8")
-    return _Composer(CParser(text), what, bounds, references).document()
+    if found := LINE_STARTING_MARK.search(source):
+        _refuse(
+            "E1117",
+            f"{what} has a byte order mark inside",
+            f"character {found.end()}",
+            "YAML readers differ on it",
+            "remove it",
+        )
+    return _Composer(source, what, bounds, references).document()
 
 
 class _Composer:
     """Turns the parser's events into nodes, counting as it goes."""
 
-    def __init__(self, parser: Any, what: str, bounds: YamlLimits, references: bool) -> None:
-        self._parser = parser
+    def __init__(self, source: str, what: str, bounds: YamlLimits, references: bool) -> None:
+        self._parser: Any = CParser(source)
+        self._source = source
+        self._end = 0
         self._what = what
         self._bounds = bounds
         self._references = references
@@ -108,7 +120,7 @@ class _Composer:
                 "is of another YAML version",
                 "the directive must say %YAML 1.1 or be left out",
             )
-        root = self._node(self._next(), 0)
+        root = self._node(self._next(), 0, in_flow=False)
         self._expect(DocumentEndEvent)
         event = self._next()
         if not isinstance(event, StreamEndEvent):
@@ -129,42 +141,42 @@ class _Composer:
             where = "" if position is None else f"character {position}"
             _refuse("E1106", f"{self._what} is no valid YAML", where, cause)
         assert isinstance(event, Event)
+        self._end = _index(event.end_mark)
         return event
 
     def _expect(self, kind: type[Event]) -> None:
         event = self._next()
         assert isinstance(event, kind)
 
-    def _node(self, event: Event, depth: int) -> Node:
+    def _node(self, event: Event, depth: int, in_flow: bool) -> Node:
         self._nodes += 1
         if self._nodes > self._bounds.max_nodes:
             self._refuse_at(event, "E1107", "has too many nodes", f"at most {self._bounds.max_nodes} are read")
         if depth > self._bounds.max_depth:
             self._refuse_at(event, "E1108", "is nested too deeply", f"at most {self._bounds.max_depth} levels are read")
         if isinstance(event, ScalarEvent):
-            return self._scalar(event)
+            return self._scalar(event, in_flow)
         if isinstance(event, AliasEvent):
             return self._alias(event)
         tag, anchor = self._properties(event)
         mark = _mark(event)
+        assert isinstance(event, SequenceStartEvent | MappingStartEvent)
+        flow = bool(event.flow_style)
         if isinstance(event, SequenceStartEvent):
-            items = self._items(depth)
-            return Sequence(items=items, flow=bool(event.flow_style), mark=mark, tag=tag, anchor=anchor)
-        assert isinstance(event, MappingStartEvent)
-        pairs = self._pairs(depth)
-        return Mapping(pairs=pairs, flow=bool(event.flow_style), mark=mark, tag=tag, anchor=anchor)
+            return Sequence(items=self._items(depth, flow), flow=flow, mark=mark, tag=tag, anchor=anchor)
+        return Mapping(pairs=self._pairs(depth, flow), flow=flow, mark=mark, tag=tag, anchor=anchor)
 
-    def _items(self, depth: int) -> tuple[Node, ...]:
+    def _items(self, depth: int, in_flow: bool) -> tuple[Node, ...]:
         items = []
         while not isinstance(event := self._next(), CollectionEndEvent):
-            items.append(self._node(event, depth + 1))
+            items.append(self._node(event, depth + 1, in_flow))
         return tuple(items)
 
-    def _pairs(self, depth: int) -> tuple[tuple[Node, Node], ...]:
+    def _pairs(self, depth: int, in_flow: bool) -> tuple[tuple[Node, Node], ...]:
         pairs = []
         seen: dict[str, Mark] = {}
         while not isinstance(event := self._next(), CollectionEndEvent):
-            key = self._node(event, depth + 1)
+            key = self._node(event, depth + 1, in_flow)
             text = key_text(key)
             if text in seen and isinstance(key, Sequence | Mapping):
                 self._refuse_at(event, "E1109", "has a second key without text", "the order of such keys is undefined")
@@ -173,12 +185,22 @@ class _Composer:
                     event, "E1109", f"has the key {_shown(text)} twice", f"it stands at {seen[text]} as well",
                     "keep one of them",
                 )  # fmt: skip
+            if isinstance(key, Sequence | Mapping) and "?" in self._source[_index(event.start_mark) : self._end]:
+                self._refuse_at(
+                    event,
+                    "E1117",
+                    "has a key that YAML readers understand differently",
+                    "it is a collection that holds a question mark",
+                )
             seen[text] = key.mark
-            pairs.append((key, self._node(self._next(), depth + 1)))
+            pairs.append((key, self._node(self._next(), depth + 1, in_flow)))
         return tuple(pairs)
 
-    def _scalar(self, event: ScalarEvent) -> Scalar:
+    def _scalar(self, event: ScalarEvent, in_flow: bool) -> Scalar:
         text = event.value
+        source = self._source[_index(event.start_mark) : self._end + 1]
+        if quarrel := readers_differ(event, source, in_flow=in_flow):
+            self._refuse_at(event, "E1117", "has a text that YAML readers understand differently", *quarrel)
         if len(text) > self._bounds.max_scalar or len(text.encode()) > self._bounds.max_scalar:
             self._refuse_at(event, "E1110", "has a value that is too long", f"at most {self._bounds.max_scalar} bytes")
         tag, anchor = self._properties(event)
@@ -218,6 +240,10 @@ class _Composer:
 
 def _refuse(code: str, what: str, where: str, why: str, fix: str = "") -> NoReturn:
     raise InputError(code, what, where=where, why=why, fix=fix)
+
+
+def _index(mark: Any) -> int:
+    return int(mark.index)
 
 
 def _mark(event: Any) -> Mark:

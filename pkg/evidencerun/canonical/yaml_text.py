@@ -51,18 +51,13 @@ class Page:
         self._separated = True
         self._fresh = True
 
-    def word(self, text: str) -> None:
-        """Write text that needs a space before it and after it."""
-        if not self._separated:
+    def plain(self, text: str) -> None:
+        """Write a plain scalar; an empty one leaves no space, but ends the fresh part of the line."""
+        if text and not self._separated:
             self._put(" ")
         self._put(text)
         self._separated = False
         self._fresh = False
-
-    def plain(self, text: str) -> None:
-        """Write a plain scalar; an empty one leaves no trace, not even a space."""
-        if text:
-            self.word(text)
 
     def single_quoted(self, text: str, indent: int) -> None:
         """Write a single-quoted scalar; line breaks are doubled where one alone would be read as a space."""
@@ -99,7 +94,7 @@ class Page:
         """Write a literal (`|`) or folded (`>`) scalar under `indent`."""
         # The header's line ends with the first line break that is due: a text that begins with one loses it.
         self.indicator(indicator + _block_hints(text), spaced=True, separates=True)
-        doubles = indicator == ">" and text[:1] not in BREAKS and text[:1] not in ("", " ", "\t")
+        doubles = indicator == ">" and text.lstrip(BREAKS)[:1] not in ("", " ", "\t")
         after_break, line_starts_blank = True, True
         for char in text:
             if char in BREAKS:

@@ -24,6 +24,8 @@ _WORDS: Final[dict[str, bool | None]] = {
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _INTEGER: Final = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]([0-7]+)|0([0-7]*)|([1-9][0-9]*))")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_LOOSE_UNDERSCORE: Final = re.compile(r"(?<![0-9])_|_(?![0-9])")
+"""Behind a leading point an underscore must stand between digits; elsewhere all are dropped."""
 _MERGE_KEY: Final = "<<"
 _DIGITS_MAX: Final = 400
 
@@ -83,7 +85,9 @@ def scalar_value(node: Scalar, *, what: str) -> str | int | float | bool | None:
 
 
 def _number(text: str, mark: Mark, what: str) -> str | int | float:
-    digits = text if text[0] == "." else text.replace("_", "")
+    if text[0] == "." and _LOOSE_UNDERSCORE.search(text):
+        return text
+    digits = text.replace("_", "")
     if found := _INTEGER.fullmatch(digits):
         value = _integer(found)
         if value is None or not -(2**63) <= value < 2**64:

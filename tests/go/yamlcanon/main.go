@@ -3,7 +3,8 @@
 // Command yamlcanon is the oracle for the canonical YAML form: it answers a stream of documents with what
 // gopkg.in/yaml.v3 makes of them, so that a test can compare thousands of documents through one process.
 //
-// Request:  "<mode> <length>\n" and that many bytes. Modes: "canonical", "value".
+// Request:  "<mode> <length>\n" and that many bytes. Modes: "canonical", "stripped" (the canonical form without
+// top-level metadata.version), "value".
 // Answer:   "<status> <length>\n" and that many bytes. Status: "fixpoint", "moves" (the canonical form of the
 // answer differs from the answer), "error" (the bytes are the reason), "value" (JSON of the resolved document).
 package main
@@ -54,18 +55,18 @@ func answer(mode string, document []byte) (status string, body []byte) {
 	if mode == "value" {
 		return valueOf(document)
 	}
-	once, err := canonical(document)
+	once, err := canonical(document, mode == "stripped")
 	if err != nil {
 		return "error", []byte(err.Error())
 	}
-	twice, err := canonical(once)
+	twice, err := canonical(once, mode == "stripped")
 	if err != nil || string(once) != string(twice) {
 		return "moves", once
 	}
 	return "fixpoint", once
 }
 
-func canonical(document []byte) ([]byte, error) {
+func canonical(document []byte, stripped bool) ([]byte, error) {
 	var node yaml.Node
 	if err := yaml.Unmarshal(document, &node); err != nil {
 		return nil, err
@@ -74,6 +75,9 @@ func canonical(document []byte) ([]byte, error) {
 		return nil, fmt.Errorf("empty document")
 	}
 	tidy(&node)
+	if stripped && len(node.Content) == 1 {
+		strip(node.Content[0])
+	}
 	return yaml.Marshal(&node)
 }
 
@@ -94,6 +98,35 @@ func tidy(node *yaml.Node) {
 	for i, pair := range pairs {
 		node.Content[2*i], node.Content[2*i+1] = pair[0], pair[1]
 	}
+}
+
+// strip removes metadata.version, and metadata itself where nothing else was in it.
+func strip(root *yaml.Node) {
+	index := find(root, "metadata")
+	if index < 0 {
+		return
+	}
+	metadata := root.Content[index+1]
+	version := find(metadata, "version")
+	if version < 0 {
+		return
+	}
+	metadata.Content = append(metadata.Content[:version], metadata.Content[version+2:]...)
+	if len(metadata.Content) == 0 {
+		root.Content = append(root.Content[:index], root.Content[index+2:]...)
+	}
+}
+
+func find(node *yaml.Node, key string) int {
+	if node.Kind != yaml.MappingNode {
+		return -1
+	}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if node.Content[i].Value == key {
+			return i
+		}
+	}
+	return -1
 }
 
 func valueOf(document []byte) (string, []byte) {

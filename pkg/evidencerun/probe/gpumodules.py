@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from evidencerun.probe.hosttree import HostTree
-from evidencerun.probe.reading import Reading, SourceAbsentError, SourceFailedError, counted, kernel_signal
+from evidencerun.probe.reading import Reading, SourceAbsentError, SourceFailedError, kernel_signal
 from evidencerun.snapshot.report import Dimension, Signal, UnknownReason
 
 _PROC: Final = "proc/driver/nvidia"
@@ -15,7 +15,7 @@ _VERSION: Final = re.compile(r"\b([0-9]{3,4}\.[0-9]+(?:\.[0-9]+)?)\b")
 
 
 def read_nvidia_module(tree: HostTree) -> Reading:
-    """Return `nvidia.module` (version of the loaded module) and `nvidia.proc-model` (names of the GPUs it drives).
+    """Return `nvidia.module` (version of the loaded module) and `nvidia.proc.model` (one per product name it drives).
 
     The container toolkit hides GPUs that the pod was not given in /proc/driver/nvidia: its count is no count of the
     node's GPUs.
@@ -28,9 +28,8 @@ def read_nvidia_module(tree: HostTree) -> Reading:
         raise SourceAbsentError(UnknownReason.NO_DRIVER, "the nvidia module is not loaded")
     first_line = banner.splitlines()[0] if banner else version
     signals: list[tuple[Dimension, Signal]] = [(Dimension.DRIVER, kernel_signal("nvidia.module", first_line, version))]
-    models = _models(tree)
-    if models:
-        signals.append((Dimension.ACCELERATOR, kernel_signal("nvidia.proc-model", counted(models))))
+    for model in sorted(set(_models(tree))):
+        signals.append((Dimension.ACCELERATOR, kernel_signal("nvidia.proc.model", model)))
     return Reading(signals=tuple(signals))
 
 
@@ -58,5 +57,6 @@ def _models(tree: HostTree) -> list[str]:
     for address in addresses:
         text = tree.text_or(f"{_PROC}/gpus/{address}/information")
         match = re.search(r"^Model:\s*(.+)$", text, re.MULTILINE)
-        models.append(match[1].strip() if match else "?")
+        if match:
+            models.append(match[1].strip())
     return models

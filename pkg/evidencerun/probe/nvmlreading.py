@@ -125,8 +125,10 @@ def _gpu_signals(
     ):
         texts = [form.format(value[key]) for value in values if key in value]
         error = cause or _first_error(gpus, key)
+        # A product name stands alone, one signal per name, so that a table can look it up.
+        raws = sorted(set(texts)) if key == "name" and texts else [counted(texts)]
         if texts or error:
-            found.append((dimension, driver_signal(signal_id, counted(texts), error=error)))
+            found += [(dimension, driver_signal(signal_id, raw, error=error)) for raw in raws]
     fabrics = [
         f"state {v['fabric-state']} clique {v['fabric-clique']} cluster {v['fabric-cluster']}"
         for v in values

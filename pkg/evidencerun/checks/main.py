@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry point of the image for checks: `python3 -m evidencerun.checks.main NAME`.
+
+The first argument names the check, as in AICR's catalog. Whatever goes wrong in looking ends with exit code 3, so that
+it is recorded as `other` and never as a verdict about the cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from evidencerun.checks.checkresult import CheckResult, emit
+from evidencerun.errors import Error, InputError
+from evidencerun.validation.storeapi import CheckStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the contract gives a check: its variables and where it may leave files."""
+
+    environ: Mapping[str, str]
+
+    def path(self, variable: str, default: str) -> Path:
+        """Return the path that a variable names."""
+        return Path(self.environ.get(variable) or default)
+
+    def leave(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write a result file whole, by way of a name that the sidecar does not take."""
+        folder = self.path("EVIDENCERUN_RESULTS", "/results")
+        partial = folder / f".{name}.part"
+        try:
+            partial.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            partial.replace(folder / name)
+        except OSError as fault:
+            raise InputError("E7701", "a result cannot be written", where=str(folder / name), why=str(fault)) from fault
+
+
+def expected_resources(around: Surroundings) -> CheckResult:
+    """Run the check of this name."""
+    from evidencerun.checks import expected_resources as check
+    from evidencerun.checks.workloadimages import images_document
+    from evidencerun.kube.incluster import reader_from_pod
+    from evidencerun.recipe import load_recipe
+
+    path = around.path("AICR_RECIPE_PATH", "/data/recipe/recipe.yaml")
+    recipe = load_recipe(_read(path))
+    inspection = check.NOTHING_INSPECTED
+    if any(component.enabled for component in recipe.components):
+        inspection = check.inspect(recipe.components, reader_from_pod(around.environ))
+    around.leave("details.json", check.details_document(inspection.findings))
+    around.leave("images.json", images_document(inspection.images))
+    return check.judge(inspection)
+
+
+def node_agreement(around: Surroundings) -> CheckResult:
+    """Run the check of this name."""
+    from evidencerun.checks import node_agreement as check
+    from evidencerun.checks.nodes_stream import node_entries
+
+    path = around.path("EVIDENCERUN_NODES_PATH", "/data/nodes/nodes.json")
+    nodes = [check.summary(entry) for entry in node_entries(path)]
+    around.leave("details.json", check.details_document(nodes))
+    return check.compare(nodes)
+
+
+CHECKS: Final[Mapping[str, Callable[[Surroundings], CheckResult]]] = {
+    "expected-resources": expected_resources,
+    "node-agreement": node_agreement,
+}
+
+
+def main() -> int:
+    """Run the check that the first argument names; return the exit code of the contract."""
+    return run(sys.argv[1:], os.environ, sys.stdout)
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str], out: TextIO) -> int:
+    """Run one check; `arguments` are those of the container."""
+    around = Surroundings(environ=environ)
+    log = around.path("EVIDENCERUN_TERMINATION_LOG", "/dev/termination-log")
+    name = arguments[0] if arguments else ""
+    check = CHECKS.get(name)
+    if check is None:
+        message = f"there is no check {name[:80]!r}; the checks of this image are {', '.join(sorted(CHECKS))}"
+        return emit(CheckResult(status=CheckStatus.OTHER, message=message), out=out, termination_log=log)
+    return emit(_outcome(check, around), out=out, termination_log=log)
+
+
+def _outcome(check: Callable[[Surroundings], CheckResult], around: Surroundings) -> CheckResult:
+    try:
+        return check(around)
+    except Error as fault:
+        return CheckResult(status=CheckStatus.OTHER, message=f"the check could not look: {fault.diagnostics()}")
+    except Exception as fault:
+        text = f"{type(fault).__name__}: {fault}"[:2000]
+        return CheckResult(
+            status=CheckStatus.OTHER, message=f"the check broke, which says nothing of the cluster: {text}"
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise InputError("E7704", "the recipe cannot be read", where=str(path), why=str(fault)) from fault
+
+
+if __name__ == "__main__":
+    sys.exit(main())

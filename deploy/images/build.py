@@ -36,7 +36,7 @@ def version() -> str:
     text = (REPOSITORY / "pkg/evidencerun/__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
     if not found:
-        raise rootfs.RootfsError("pkg/evidencerun/__init__.py has no line __version__ = \"...\"")
+        raise rootfs.RootfsError('pkg/evidencerun/__init__.py has no line __version__ = "..."')
     return found[1]
 
 
@@ -59,7 +59,9 @@ def build(spec: ImageSpec, out: Path, cache: Path) -> str:
         labels=labels,
     )
     sizes = " + ".join(f"{part.size / 1e6:.1f}" for part in parts)
-    print(f"{name}@{digest}\n  {sum(part.size for part in parts) / 1e6:.1f} MB compressed: {sizes} (base, wheels, code)")
+    print(
+        f"{name}@{digest}\n  {sum(part.size for part in parts) / 1e6:.1f} MB compressed: {sizes} (base, wheels, code)"
+    )
     return f"{name}@{digest}"
 
 

@@ -201,6 +201,7 @@ def _write_archive(out: Path, ref: str, config: Blob, layers: Sequence[Layer]) -
 
 
 def _run_config(
+    *,
     entrypoint: Sequence[str],
     command: Sequence[str],
     user: str,
@@ -237,7 +238,9 @@ def write(
     unless `env` sets it. `out` appears only when it is complete. The digest is what `name@sha256:...` refers to.
     """
     parts: Sequence[Path | Layer] = [source] if isinstance(source, Path) else source
-    run = _run_config(entrypoint, command, user, env or {}, workdir, labels or {})
+    run = _run_config(
+        entrypoint=entrypoint, command=command, user=user, env=env or {}, workdir=workdir, labels=labels or {}
+    )
     with contextlib.ExitStack() as stack:
         spool = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out.parent, prefix=".layers-")))
         layers = [

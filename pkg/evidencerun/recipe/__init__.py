@@ -2,6 +2,7 @@
 """Recipes and validator catalogs: read strictly, named and digested."""
 
 from evidencerun.recipe.catalog import Validator, ValidatorCatalog, load_catalog
+from evidencerun.recipe.lint import Finding, Level, Rule, lint
 from evidencerun.recipe.model import (
     ANY,
     PHASES,
@@ -22,12 +23,16 @@ __all__ = [
     "Component",
     "Criteria",
     "ExpectedResource",
+    "Finding",
+    "Level",
     "PhasePlan",
     "Profile",
     "Recipe",
+    "Rule",
     "UnknownField",
     "Validator",
     "ValidatorCatalog",
+    "lint",
     "load_catalog",
     "load_recipe",
 ]

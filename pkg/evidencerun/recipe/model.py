@@ -56,10 +56,14 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhasePlan:
-    """What one phase declares; both empty if the recipe says nothing about it."""
+    """What one phase declares; all empty if the recipe says nothing about it.
+
+    `unread_fields` names members of the format that nothing acts on (`timeout`, `nodeSelection`, `infrastructure`).
+    """
 
     checks: tuple[str, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    unread_fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from evidencerun.recipe.field_reader import Fields, refuse
 from evidencerun.recipe.model import PHASES, PhasePlan
 
 _CONSTRAINT_FIELDS: Final = frozenset(("name", "value", "severity", "remediation", "unit"))
-_PHASE_FIELDS: Final = frozenset(("timeout", "constraints", "checks", "nodeSelection", "infrastructure"))
+_UNREAD_FIELDS: Final = ("timeout", "nodeSelection", "infrastructure")
+_PHASE_FIELDS: Final = frozenset(("constraints", "checks", *_UNREAD_FIELDS))
 _CHECK_NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -57,7 +58,8 @@ def _phase(fields: Fields, unknown: list[tuple[str, Node]]) -> PhasePlan:
             refuse(
                 "E1206", f"{path} stands in the list twice", node, why=f"the check is {name}", fix="keep one of them"
             )
-    return PhasePlan(checks=checks, constraints=read_constraints(fields, unknown))
+    unread = tuple(name for name in _UNREAD_FIELDS if fields.member(name) is not None)
+    return PhasePlan(checks=checks, constraints=read_constraints(fields, unknown), unread_fields=unread)
 
 
 def _constraint(path: str, node: Node, unknown: list[tuple[str, Node]]) -> Constraint:

@@ -200,3 +200,9 @@ OBSERVED_IMAGES_MAX: Final = 10_000
 """Containers that `expected-resources` lists; a full AICR recipe deploys about 400."""
 RUN_RECORD_MAX: Final = 64 * MIB
 """run.json; 128 checks with their attempts and measurements and 5,000 stragglers stay below."""
+SIGNALS_MAX: Final = 64
+"""Different signals kept per dimension of the fingerprint, strongest and most frequent first."""
+BOM_MAX: Final = 32 * MIB
+"""bom.cdx.json; a component takes about 1 KiB, and 10,000 containers may be seen."""
+RESERVED_LINE_MAX: Final = 16 * KIB
+"""JSON behind a reserved prefix in a check's output; what is longer is ordinary output."""

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resolves a dimension: on each node by its strongest signals, in the cluster by the agreement of all target nodes.
+
+On a node the highest tier decides, and only if its signals agree. A label alone, an unsourced row alone and a
+supporting signal alone give a claim. What says otherwise is kept as a conflict.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from evidencerun import limits
+from evidencerun.fingerprint.model import (
+    NONE,
+    Facet,
+    Observation,
+    Rank,
+    Scope,
+    SignalCount,
+    Status,
+    ValueCount,
+)
+from evidencerun.fingerprint.node_view import Aspect, NodeView
+from evidencerun.snapshot.report import Tier, UnknownReason
+
+_UNHEARD = frozenset(
+    {UnknownReason.NOT_REPORTED, UnknownReason.NOT_SCHEDULED, UnknownReason.NODE_NOT_READY, UnknownReason.TIMEOUT}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeValue:
+    """What one node is in one dimension."""
+
+    status: Status
+    value: str = ""
+    reason: UnknownReason = UnknownReason.NOT_COLLECTED
+    tier: Tier | None = None
+    source: str = ""
+
+
+def resolve_node(observations: Sequence[Observation], *, corroborate: bool = False) -> NodeValue:
+    """Return what the observations of one node amount to.
+
+    With `corroborate`, two independent families of weak signals resolve a value if one of them is not a label.
+    """
+    valued = [each for each in observations if each.value and each.error is None]
+    if not valued:
+        return NodeValue(status=Status.UNKNOWN, reason=_first_error(observations))
+    best = min(each.rank for each in valued)
+    candidates = [each for each in valued if each.rank == best]
+    strong = [each for each in candidates if each.sourced and each.tier != Tier.LABEL and each.rank != Rank.SUPPORTS]
+    if strong:
+        return _decided(strong, candidates, observations)
+    return _claimed(candidates, valued, corroborate)
+
+
+def _decided(
+    strong: list[Observation], candidates: list[Observation], observations: Sequence[Observation]
+) -> NodeValue:
+    top = min(each.tier for each in strong)
+    deciding = [each for each in strong if each.tier == top]
+    first = deciding[0]
+    contradicted = any(each.value != first.value for each in deciding) or any(
+        # An unsourced row is no proof, and still a reason not to be sure of a weaker signal.
+        each.value != first.value and not each.sourced and each.tier < top
+        for each in candidates
+    )
+    mixed = any(each.error is UnknownReason.UNKNOWN_SKU and each.id == first.id for each in observations)
+    if contradicted or mixed:
+        return NodeValue(status=Status.UNKNOWN, reason=UnknownReason.CONFLICT)
+    return NodeValue(status=Status.RESOLVED, value=first.value, tier=top, source=first.id)
+
+
+def _claimed(candidates: list[Observation], valued: list[Observation], corroborate: bool) -> NodeValue:
+    top = min(each.tier for each in candidates)
+    deciding = [each for each in candidates if each.tier == top]
+    first = deciding[0]
+    if any(each.value != first.value for each in deciding):
+        return NodeValue(status=Status.UNKNOWN, reason=UnknownReason.CONFLICT)
+    witnesses = [each for each in valued if each.value == first.value and each.sourced]
+    families = {each.family for each in witnesses}
+    if corroborate and len(families) > 1 and any(each.tier != Tier.LABEL for each in witnesses):
+        tier = max(each.tier for each in witnesses)
+        return NodeValue(status=Status.RESOLVED, value=first.value, tier=tier, source=first.id)
+    return NodeValue(status=Status.CLAIMED, value=first.value, tier=top, source=first.id)
+
+
+def _first_error(observations: Sequence[Observation]) -> UnknownReason:
+    """Return the error of the strongest signal."""
+    errors = sorted((each.tier, each.error) for each in observations if each.error is not None)
+    return errors[0][1] if errors else UnknownReason.NOT_COLLECTED
+
+
+def resolve_facet(views: Sequence[NodeView], aspect: Aspect, scope: Scope) -> Facet:
+    """Return the dimension of the whole cluster; `views` are all target nodes."""
+    memory: dict[tuple[Observation, ...], NodeValue] = {}
+    tally = _Tally()
+    for view in views:
+        observations = view.observations.get(aspect, ())
+        found = memory.get(observations)
+        if found is None:
+            found = memory[observations] = resolve_node(observations, corroborate=aspect is Aspect.SERVICE)
+        tally.add(view, found, observations)
+    return tally.facet(scope)
+
+
+class _Tally:
+    """Counts what the nodes are, and every signal."""
+
+    def __init__(self) -> None:
+        self._nodes: Counter[str] = Counter()
+        self._machines: dict[str, dict[str, int]] = {}
+        self._devices: dict[str, dict[str, int]] = {}
+        self._unknown: Counter[str] = Counter()
+        self._signals: Counter[Observation] = Counter()
+        self._conflicts: Counter[Observation] = Counter()
+        self._found: dict[NodeValue, int] = {}
+
+    def add(self, view: NodeView, found: NodeValue, observations: Sequence[Observation]) -> None:
+        self._found[found] = self._found.get(found, 0) + view.weight
+        for each in observations:
+            self._signals[each] += view.weight
+            if each.value and each.rank is Rank.DECIDES and each.value != found.value:
+                self._conflicts[each] += view.weight
+        if found.status is Status.UNKNOWN:
+            self._unknown[found.reason] += view.weight
+            if found.reason is not UnknownReason.CONFLICT:
+                return
+            return
+        self._nodes[found.value] += view.weight
+        machines = self._machines.setdefault(found.value, {})
+        machines[view.machine] = view.weight
+        devices = self._devices.setdefault(found.value, {})
+        devices[view.machine] = max(devices.get(view.machine, 0), view.devices.get(found.value, 0))
+
+    def facet(self, scope: Scope) -> Facet:
+        status, value, reason = self._outcome(scope)
+        deciding = [found for found in self._found if found.value and found.value == value]
+        return Facet(
+            status=status,
+            value=value,
+            reason="" if status is Status.RESOLVED else reason,
+            source=deciding[0].source if deciding else "",
+            tier=max((found.tier for found in deciding if found.tier), default=None),
+            values=dict(sorted(self._counts(), key=lambda pair: (-pair[1].nodes, pair[0]))),
+            unknown=dict(sorted(self._unknown.items())),
+            signals=_counted(self._signals),
+            conflicts=_counted(self._conflicts),
+        )
+
+    def _counts(self) -> Iterable[tuple[str, ValueCount]]:
+        for value, nodes in self._nodes.items():
+            yield (
+                value,
+                ValueCount(
+                    nodes=nodes,
+                    machines=sum(self._machines[value].values()),
+                    devices=sum(self._devices[value].values()),
+                ),
+            )
+
+    def _outcome(self, scope: Scope) -> tuple[Status, str, str]:
+        if len(self._nodes) > 1 or UnknownReason.CONFLICT in self._unknown:
+            return Status.UNKNOWN, "", UnknownReason.CONFLICT.value
+        if not self._nodes:
+            reason = min(self._unknown.items(), key=lambda pair: (-pair[1], pair[0]))[0] if self._unknown else ""
+            return Status.UNKNOWN, "", reason or UnknownReason.NOT_COLLECTED.value
+        (value, nodes), *_ = self._nodes.items()
+        if self._unknown and not self._tolerated(value, nodes, scope):
+            reason = min(self._unknown.items(), key=lambda pair: (-pair[1], pair[0]))[0]
+            return Status.UNKNOWN, "", reason
+        if any(found.status is Status.CLAIMED for found in self._found):
+            return Status.CLAIMED, value, Status.CLAIMED.value
+        return Status.RESOLVED, value, ""
+
+    def _tolerated(self, value: str, nodes: int, scope: Scope) -> bool:
+        """Return whether the run allows that this many nodes have not reported; `none` allows no gap."""
+        if value == NONE or any(reason not in _UNHEARD for reason in self._unknown):
+            return False
+        return nodes * 100 >= scope.targeted * scope.minimum_percent
+
+
+def _counted(observations: Mapping[Observation, int]) -> tuple[SignalCount, ...]:
+    """Return equal observations as one, in a fixed order, at most as many as the limit."""
+    counts = [
+        SignalCount(
+            id=each.id,
+            tier=each.tier,
+            level=each.level,
+            raw=each.raw,
+            value=each.value,
+            sourced=each.sourced,
+            error=each.error,
+            nodes=nodes,
+        )
+        for each, nodes in observations.items()
+    ]
+    counts.sort(key=lambda count: (count.tier, -count.nodes, count.id, count.value, count.raw, count.error or ""))
+    return tuple(counts[: limits.SIGNALS_MAX])

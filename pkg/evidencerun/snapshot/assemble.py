@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Merges the facts and reports of all target nodes into one snapshot; disagreement is recorded, not hidden.
+
+Readings of `K8s.node` come from the facts of all target nodes, those of `OS` and `GPU` from the nodes that reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from evidencerun import limits
+from evidencerun.snapshot.coverage import Coverage
+from evidencerun.snapshot.document import (
+    ABSENT_KIND,
+    CONFLICT_NOTE,
+    Item,
+    Measurement,
+    Scalar,
+    Snapshot,
+    Subtype,
+)
+from evidencerun.snapshot.nodes import NodeEntry, NodesDocument
+from evidencerun.snapshot.provider import provider_of
+from evidencerun.snapshot.reading import spelled
+from evidencerun.snapshot.report import NodeFacts
+from evidencerun.snapshot.topology import label_subtype, node_item
+
+_TYPE_ORDER: Final = ("K8s", "GPU", "OS", "SystemD", "NodeTopology", "NetworkTopology")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """The API server's `/version`."""
+
+    git_version: str = ""
+    platform: str = ""
+    go_version: str = ""
+
+
+def assemble_snapshot(
+    nodes: NodesDocument,
+    *,
+    server: ServerInfo,
+    taken_at: str,
+    version: str,
+    min_coverage_percent: int = 100,
+) -> Snapshot:
+    """Return the snapshot of these nodes.
+
+    `taken_at` is RFC 3339 in UTC; `version` names the producer. `min_coverage_percent` is the share of target nodes
+    that the run asks to have reported (`spec.target.minCoveragePercent`); below it, readings that come from reports
+    are absent.
+    """
+    reported = [entry for entry in nodes.nodes if entry.heard]
+    coverage = Coverage(targeted=len(nodes.nodes), reported=len(reported), minimum_percent=min_coverage_percent)
+    groups: dict[str, list[Subtype]] = {"K8s": _k8s(server, nodes.nodes)}
+    for address, subtype in _merged_reports(reported).items():
+        groups.setdefault(address, []).extend(subtype)
+    if nodes.nodes:
+        groups.setdefault("NodeTopology", []).extend(_topology(nodes.nodes))
+    return Snapshot(
+        metadata={"timestamp": taken_at, "version": version, **coverage.metadata()},
+        measurements=tuple(
+            Measurement(type=kind, subtypes=tuple(sorted(groups[kind], key=lambda subtype: subtype.name)))
+            for kind in sorted(groups, key=_type_rank)
+            if groups[kind]
+        ),
+    )
+
+
+def _type_rank(kind: str) -> tuple[int, str]:
+    return (_TYPE_ORDER.index(kind) if kind in _TYPE_ORDER else len(_TYPE_ORDER), kind)
+
+
+def merge_readings(name: str, readings: Sequence[tuple[str, Mapping[str, Scalar]]]) -> Subtype:
+    """Return one subtype for the readings of several nodes, given as (node name, data).
+
+    A key on which all of them agree stands in `data`. For every other key there is one item per value, the most
+    frequent first, and one for the nodes without it.
+    """
+    carriers: dict[str, dict[tuple[type, Scalar], list[str]]] = {}
+    for node, data in readings:
+        for key, value in data.items():
+            carriers.setdefault(key, {}).setdefault((type(value), value), []).append(node)
+    agreed: dict[str, Scalar] = {}
+    items: list[Item] = []
+    for key in sorted(carriers):
+        values = carriers[key]
+        (_, first), nodes = next(iter(values.items()))
+        if len(values) == 1 and len(nodes) == len(readings):
+            agreed[key] = first
+        else:
+            items += _disagreement(key, values, [node for node, _ in readings])
+    return Subtype(name=name, data=agreed, items=tuple(items))
+
+
+def _disagreement(key: str, values: Mapping[tuple[type, Scalar], list[str]], everybody: Sequence[str]) -> list[Item]:
+    by_text: dict[str, list[str]] = {}
+    for (_, value), nodes in values.items():
+        by_text.setdefault(spelled(value), []).extend(nodes)
+    ranked = sorted(by_text.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    shown, rest = ranked[: limits.CONFLICT_VALUES_MAX], ranked[limits.CONFLICT_VALUES_MAX :]
+    items = [_record(key, "value", text, nodes) for text, nodes in shown]
+    if rest:
+        others = [node for _, nodes in rest for node in nodes]
+        items.append(_record(key, "others", f"{len(rest)} more values", others))
+    carrying = {node for nodes in by_text.values() for node in nodes}
+    if len(carrying) < len(everybody):
+        items.append(_record(key, ABSENT_KIND, "", [node for node in everybody if node not in carrying]))
+    return items
+
+
+def _record(key: str, kind: str, value: str, nodes: list[str]) -> Item:
+    context = {"key": key, "kind": kind, "note": CONFLICT_NOTE, "value": value}
+    return node_item(context, sorted(nodes), at_most=limits.CONFLICT_NODES_MAX)
+
+
+def _k8s(server: ServerInfo, nodes: Sequence[NodeEntry]) -> list[Subtype]:
+    version = {"version": server.git_version, "platform": server.platform, "goVersion": server.go_version}
+    found: dict[str, Scalar] = {key: text for key, text in version.items() if text}
+    subtypes = [Subtype(name="server", data=found)] if found else []
+    if nodes:
+        subtypes.append(merge_readings("node", [(entry.facts.name, _node(entry.facts)) for entry in nodes]))
+        if len(nodes) == 1 and nodes[0].facts.provider_id:
+            only = subtypes.pop()
+            data = {**only.data, "provider-id": nodes[0].facts.provider_id, "source-node": nodes[0].facts.name}
+            subtypes.append(Subtype(name="node", data=data))
+    return subtypes
+
+
+def _node(facts: NodeFacts) -> dict[str, Scalar]:
+    runtime, _, runtime_version = facts.container_runtime_version.partition("://")
+    readings = {
+        "provider": provider_of(facts.provider_id),
+        "container-runtime-id": facts.container_runtime_version,
+        "container-runtime-name": runtime,
+        "container-runtime-version": runtime_version,
+        "kubelet-version": facts.kubelet_version,
+        "kernel-version": facts.kernel_version,
+        "operating-system": facts.operating_system,
+        "os-image": facts.os_image,
+    }
+    return {key: text for key, text in readings.items() if text}
+
+
+def _merged_reports(reported: Sequence[NodeEntry]) -> dict[str, list[Subtype]]:
+    """Return the merged subtypes of the reports by type; a node without a subtype lacks all of its keys."""
+    addresses = sorted({address for entry in reported if entry.report for address in entry.report.measurements})
+    merged: dict[str, list[Subtype]] = {}
+    for address in addresses:
+        kind, _, name = address.partition(".")
+        readings = [
+            (entry.facts.name, entry.report.measurements.get(address, {}))
+            for entry in reported
+            if entry.report is not None
+        ]
+        merged.setdefault(kind, []).append(merge_readings(name, readings))
+    return merged
+
+
+def _topology(nodes: Sequence[NodeEntry]) -> list[Subtype]:
+    labels = label_subtype({entry.facts.name: entry.facts.labels for entry in nodes})
+    summary: dict[str, Scalar] = {"node-count": len(nodes), "label-count": len(labels.data)}
+    subtypes = [Subtype(name="summary", data=summary)]
+    return [*subtypes, labels] if labels.data else subtypes

@@ -12,7 +12,8 @@ import gzip
 import io
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, NoReturn
 
 from evidencerun import limits
@@ -62,17 +63,39 @@ def read_archive(data: bytes) -> dict[str, bytes]:
         EvidenceError: E2001, it is no such archive, too large, or holds something else than plain files.
 
     """
+    with _refusing_damage(), gzip.GzipFile(fileobj=io.BytesIO(data)) as zipped:
+        files = _members(_Bounded(zipped, _allowed(data)))
+    return _without_outer_folder(files)
+
+
+def inflate(data: bytes) -> bytes:
+    """Return the tar archive in a tar.gz, under the limits of `read_archive`.
+
+    Raises:
+        EvidenceError: E2001, it is no gzip file or too large.
+
+    """
+    with _refusing_damage(), gzip.GzipFile(fileobj=io.BytesIO(data)) as zipped:
+        source = _Bounded(zipped, _allowed(data))
+        return b"".join(iter(lambda: source.read(limits.MIB), b""))
+
+
+def _allowed(data: bytes) -> int:
+    """Return how many bytes an archive may unpack to, headers included."""
     if len(data) > limits.BUNDLE_ARCHIVE_MAX:
         _refuse("", f"{len(data)} bytes found, at most {limits.BUNDLE_ARCHIVE_MAX} are read")
-    allowed = min(limits.BUNDLE_MAX, max(_RATIO_FLOOR, limits.BUNDLE_RATIO_MAX * len(data)))
+    by_ratio = max(_RATIO_FLOOR, limits.BUNDLE_RATIO_MAX * len(data))
+    return min(limits.BUNDLE_MAX, by_ratio) + 2 * _BLOCK * limits.BUNDLE_FILES_MAX
+
+
+@contextmanager
+def _refusing_damage() -> Iterator[None]:
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as zipped:
-            files = _members(_Bounded(zipped, allowed + 2 * _BLOCK * limits.BUNDLE_FILES_MAX))
+        yield
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as fault:
         raise EvidenceError(
             "E2001", "the file is not a readable tar.gz archive", why=f"{type(fault).__name__}: {fault}"
         ) from fault
-    return _without_outer_folder(files)
 
 
 class _Bounded:

@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from evidencerun.bundle import layout
 from evidencerun.bundle.archive import write_tar
@@ -47,12 +47,13 @@ def build_artifact(files: Mapping[str, bytes], *, version: str) -> Artifact:
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=9, mtime=0) as zipped:
         zipped.write(tar)
     layer = buffer.getvalue()
-    manifest = _manifest(layer, tar, version)
+    manifest = json.dumps(manifest_document(layer, tar, version), separators=(",", ":")).encode()
     return Artifact(layer=layer, config=EMPTY_CONFIG, manifest=manifest, manifest_digest=sha256_prefixed(manifest))
 
 
-def _manifest(layer: bytes, tar: bytes, version: str) -> bytes:
-    document = {
+def manifest_document(layer: bytes, tar: bytes, version: str) -> dict[str, Any]:
+    """Return the artifact's manifest for a layer and the tar archive in it."""
+    return {
         "schemaVersion": 2,
         "mediaType": MANIFEST_MEDIA_TYPE,
         "artifactType": ARTIFACT_TYPE,
@@ -82,4 +83,3 @@ def _manifest(layer: bytes, tar: bytes, version: str) -> bytes:
             "org.opencontainers.image.version": version,
         },
     }
-    return json.dumps(document, separators=(",", ":")).encode()

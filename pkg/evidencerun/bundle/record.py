@@ -170,6 +170,9 @@ class CheckRun(RecordModel):
     status: CheckStatus
     reason: Text
     message: Text
+    extra: dict[Text, Text]
+    """Counts and closed words that the check gave, as far as they may be published."""
+    provenance: dict[Text, Text]
     attempts: Annotated[list[AttemptRun], Field(max_length=limits.ATTEMPTS_MAX)]
 
 
@@ -184,7 +187,7 @@ class ImageRun(RecordModel):
 
 
 class ObservedImage(RecordModel):
-    """An image that the check `expected-resources` saw for a component; `image_id` is empty if the kubelet gave none."""
+    """An image that `expected-resources` saw for a component; `image_id` is empty if the kubelet gave none."""
 
     namespace: Text
     kind: Text
@@ -217,6 +220,8 @@ class SealRecord(RecordModel):
     reason: SealReason
     message: Text
     run_started_at: Text
+    taken_at: Text
+    """When the reports were merged into the snapshot."""
     sealed_at: Text
 
 

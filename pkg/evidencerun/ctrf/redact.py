@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 REASON_KEY: Final = "reason"
 ATTEMPTS_KEY: Final = "attempts"
@@ -40,13 +40,13 @@ def published_extra(extra: Mapping[str, str], fired: Counter[str]) -> dict[str, 
     return dict(sorted(kept.items()))
 
 
-def published_provenance(provenance: Mapping[str, Any], fired: Counter[str]) -> dict[str, Any] | None:
-    """Return the two digests of a runtime provenance; `None` if they are no digests. Paths are never published."""
+def published_provenance(provenance: Mapping[str, object], fired: Counter[str]) -> dict[str, str]:
+    """Return the two digests of a runtime provenance; nothing if they are no digests. Paths are never published."""
     shipped, derived = provenance.get("shippedDigest"), provenance.get("derivedDigest")
     if len(provenance) > 2:
         fired["ctrf.tests.runtimeProvenance.bound"] += 1
     if not (isinstance(shipped, str) and isinstance(derived, str)):
-        return None
+        return {}
     if not (_DIGEST.fullmatch(shipped) and _DIGEST.fullmatch(derived)):
-        return None
+        return {}
     return {"derivedDigest": derived, "shippedDigest": shipped}

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from evidencerun.fingerprint import Overall
 from evidencerun.recipe import Recipe
 from evidencerun.validation.outcome import Reason
-from evidencerun.validation.plan import Plan, PlannedCheck
+from evidencerun.validation.plan import PlannedCheck
 from evidencerun.validation.storeapi import AttemptView, CheckCounts, CheckStatus, SealReason, Verdict
+
+
+class Planned(Protocol):
+    """What has planned checks: a plan, or its record in a bundle."""
+
+    @property
+    def checks(self) -> Sequence[PlannedCheck]:
+        """The declared checks in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +138,7 @@ def count_checks(checks: Sequence[CheckRecord]) -> CheckCounts:
     )
 
 
-def derive_checks(plan: Plan, attempts: Sequence[AttemptView], *, ended: bool = True) -> tuple[CheckRecord, ...]:
+def derive_checks(plan: Planned, attempts: Sequence[AttemptView], *, ended: bool = True) -> tuple[CheckRecord, ...]:
     """Return one record per planned check, in the plan's order: its last attempt, or why there is none.
 
     Before the run has `ended`, a check without an attempt is pending; after it, it is other(not-run).
@@ -189,7 +198,7 @@ def _began(attempt: AttemptView) -> bool:
     return attempt.status is not CheckStatus.PENDING and attempt.reason not in _NEVER_BEGAN
 
 
-def is_narrowed(plan: Plan, recipe: Recipe) -> bool:
+def is_narrowed(plan: Planned, recipe: Recipe) -> bool:
     """Return whether the run looks at less than the recipe declares: a check excluded, or not planned at all.
 
     A run that takes the fingerprint only is not narrowed: its verdict says so itself.

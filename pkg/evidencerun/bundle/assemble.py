@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds a bundle: the same inputs give the same bytes on any machine, gzip excepted, which is made once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from evidencerun.attest.statement import unsigned_statement
+from evidencerun.bom.cyclonedx_bom import DeployedComponent, SeenImage, build_bom
+from evidencerun.bom.images import image_digest
+from evidencerun.bundle import layout
+from evidencerun.bundle.archive import write_archive
+from evidencerun.bundle.artifact import build_artifact
+from evidencerun.bundle.checks import CheckContext, check_runs, epoch_milliseconds
+from evidencerun.bundle.derive import (
+    Measured,
+    catalog_digest,
+    conclude,
+    count_nodes,
+    match_record,
+    measure,
+    readiness_record,
+    target_nodes_digest,
+    trust_record,
+)
+from evidencerun.bundle.inputs import AttemptRecord, BundleInputs, RanImage
+from evidencerun.bundle.manifest import build_manifest
+from evidencerun.bundle.phase_page import phase_pages
+from evidencerun.bundle.phase_reports import phase_reports
+from evidencerun.bundle.plan_record import plan_record
+from evidencerun.bundle.predicate_of import derive_predicate
+from evidencerun.bundle.record import (
+    CheckRun,
+    ImageRun,
+    LogsRecord,
+    ObservedImage,
+    PlanDigests,
+    Producer,
+    RedactionRecord,
+    RunRecord,
+    SealRecord,
+)
+from evidencerun.bundle.redaction import POLICY, VERSION, Redactor
+from evidencerun.bundle.verify_page import verify_page
+from evidencerun.canonical import sha256_prefixed
+from evidencerun.errors import EvidenceError
+from evidencerun.recipe import Recipe
+from evidencerun.snapshot.nodes import NodesDocument, NodeState, nodes_document
+from evidencerun.validation.spec import LogsMode, Redaction
+from evidencerun.validation.storeapi import CheckCounts, Verdict
+
+__all__ = ["AssembledBundle", "AttemptRecord", "BundleInputs", "RanImage", "assemble"]
+
+PRODUCER_NAME: Final = "evidencerun"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssembledBundle:
+    """A bundle ready to be signed.
+
+    `files` is everything but the attestation. The three OCI blobs and the log archive are made once: their digests
+    hold for these bytes only. `logs_archive` is empty and `logs_digest` "" if the logs stand in the bundle. Digests
+    carry `sha256:`; `inventory_digest` is that of manifest.json, `manifest_digest` that of the OCI manifest.
+    """
+
+    files: Mapping[str, bytes]
+    inventory_digest: str
+    oci_layer: bytes
+    oci_config: bytes
+    oci_manifest: bytes
+    manifest_digest: str
+    logs_archive: bytes
+    logs_digest: str
+    verdict: Verdict
+    counts: CheckCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What the record is made of."""
+
+    recipe: Recipe
+    nodes: NodesDocument
+    measured: Measured
+    checks: Sequence[CheckRun]
+    observed: Sequence[ObservedImage]
+    images: Sequence[ImageRun]
+    fired: Mapping[str, int]
+    logs: LogsRecord
+
+
+def assemble(inputs: BundleInputs) -> AssembledBundle:
+    """Build the bundle of a run.
+
+    Raises:
+        EvidenceError: E2050, an image that ran has no digest, or redaction would change what was measured.
+
+    """
+    recipe = inputs.recipe
+    raw = _with_stragglers(inputs)
+    redactor = _redactor(inputs, recipe)
+    nodes = redactor.nodes(raw) if redactor else raw
+    measured = _measured(inputs, recipe, raw=raw, published=nodes)
+    context = CheckContext(plan=inputs.plan, rewrite=redactor.text if redactor else str)
+    checks, observed = check_runs(context, inputs.attempts)
+    logs = _logs(inputs)
+    bundled = inputs.plan.spec.logs is LogsMode.BUNDLED
+    mtime = epoch_milliseconds(inputs.sealed_at) // 1000
+    logs_archive = b"" if bundled else write_archive(logs, mtime)
+    logs_digest = sha256_prefixed(logs_archive) if logs_archive else ""
+    parts = _Parts(
+        recipe=recipe,
+        nodes=nodes,
+        measured=measured,
+        checks=checks,
+        observed=observed,
+        images=_images(inputs, checks),
+        fired=dict((redactor.fired if redactor else Counter[str]()) + context.fired),
+        logs=LogsRecord(mode=inputs.plan.spec.logs, files=len(logs), digest=logs_digest),
+    )
+    record = _record(inputs, parts, redactor)
+    files = _files(parts, record) | (logs if bundled else {})
+    files = _with_statement(files, record, measured)
+    artifact = build_artifact(files, version=f"{PRODUCER_NAME}/{inputs.version}")
+    return AssembledBundle(
+        files=files,
+        inventory_digest=sha256_prefixed(files[layout.MANIFEST]),
+        oci_layer=artifact.layer,
+        oci_config=artifact.config,
+        oci_manifest=artifact.manifest,
+        manifest_digest=artifact.manifest_digest,
+        logs_archive=logs_archive,
+        logs_digest=logs_digest,
+        verdict=record.verdict,
+        counts=record.counts,
+    )
+
+
+def _redactor(inputs: BundleInputs, recipe: Recipe) -> Redactor | None:
+    if inputs.plan.policy_spec.redaction is Redaction.NONE:
+        return None
+    constraints = [*recipe.constraints, *(c for plan in recipe.phases.values() for c in plan.constraints)]
+    return Redactor(inputs.redaction_key, constraint_paths=[constraint.name for constraint in constraints])
+
+
+def _with_stragglers(inputs: BundleInputs) -> NodesDocument:
+    """Return the nodes with the reasons that the API gave for those which did not report."""
+    reasons = inputs.seal.stragglers
+    return nodes_document(
+        [
+            entry.model_copy(update={"reason": entry.reason or reasons.get(entry.facts.uid, "")})
+            if entry.state is not NodeState.REPORTED
+            else entry
+            for entry in inputs.nodes.nodes
+        ]
+    )
+
+
+def _measured(inputs: BundleInputs, recipe: Recipe, *, raw: NodesDocument, published: NodesDocument) -> Measured:
+    """Measure the published documents, and refuse if the raw ones say something else."""
+    plan, version = plan_record(inputs.plan), inputs.version
+    found = measure(recipe, published, plan=plan, taken_at=inputs.taken_at, version=version)
+    if published is raw:
+        return found
+    truth = measure(recipe, raw, plan=plan, taken_at=inputs.taken_at, version=version)
+    for name, one, other in (
+        ("fingerprint", truth.fingerprint.aicr_members(), found.fingerprint.aicr_members()),
+        ("match", match_record(truth.match), match_record(found.match)),
+        ("readiness", readiness_record(truth.readiness), readiness_record(found.readiness)),
+    ):
+        if one != other:
+            raise EvidenceError(
+                "E2051",
+                f"redaction would change the {name}",
+                why="the redacted documents do not say what the raw ones say",
+                fix="report this with the recipe; a policy with `redaction: none` seals the run meanwhile",
+            )
+    return found
+
+
+def _logs(inputs: BundleInputs) -> dict[str, bytes]:
+    return {
+        layout.log_path(record.view.phase, record.view.check, record.view.attempt): record.log
+        for record in inputs.attempts
+        if record.log
+    }
+
+
+def _images(inputs: BundleInputs, checks: Sequence[CheckRun]) -> list[ImageRun]:
+    ran = {
+        ("check", attempt.image, attempt.image_id)
+        for check in checks
+        for attempt in check.attempts
+        if attempt.image_digest
+    }
+    ran |= {(image.role, image.image, image.image_id) for image in inputs.images if image_digest(image.image_id)}
+    return [
+        ImageRun(role=role, image=image, image_id=image_id, digest=image_digest(image_id))
+        for role, image, image_id in sorted(ran)
+    ]
+
+
+def _record(inputs: BundleInputs, parts: _Parts, redactor: Redactor | None) -> RunRecord:
+    plan = plan_record(inputs.plan)
+    seal = SealRecord(
+        reason=inputs.seal.reason,
+        message=redactor.text(inputs.seal.message) if redactor else inputs.seal.message,
+        run_started_at=inputs.seal.started_at,
+        taken_at=inputs.taken_at,
+        sealed_at=inputs.sealed_at,
+    )
+    counted = count_nodes(parts.nodes, plan.spec.target.min_coverage_percent)
+    end = conclude(plan, parts.recipe, seal=seal.reason, nodes=counted, measured=parts.measured, checks=parts.checks)
+    return RunRecord(
+        producer=Producer(name=PRODUCER_NAME, version=inputs.version),
+        plan=plan,
+        digests=PlanDigests(
+            recipe=parts.recipe.digest,
+            catalog=catalog_digest(plan),
+            target_nodes=target_nodes_digest(parts.nodes),
+            plan=sha256_prefixed(inputs.plan_bytes),
+        ),
+        seal=seal,
+        nodes=counted,
+        match=match_record(parts.measured.match),
+        readiness=readiness_record(parts.measured.readiness),
+        trust=trust_record(parts.measured.fingerprint),
+        checks=list(parts.checks),
+        images=list(parts.images),
+        observed_images=list(parts.observed),
+        redaction=RedactionRecord(
+            policy=POLICY if redactor else "none",
+            version=VERSION if redactor else "",
+            fired=dict(sorted(parts.fired.items())),
+        ),
+        logs=parts.logs,
+        counts=end.counts,
+        verdict=end.verdict,
+    )
+
+
+def _files(parts: _Parts, record: RunRecord) -> dict[str, bytes]:
+    return {
+        layout.RECIPE: parts.recipe.canonical,
+        layout.SNAPSHOT: parts.measured.snapshot.to_yaml(),
+        layout.NODES: parts.nodes.to_bytes(),
+        layout.RUN: record.to_bytes(),
+        layout.BOM: _bom(record, parts.recipe),
+        layout.VERIFY_PAGE: verify_page(),
+        **phase_reports(record),
+        **phase_pages(record),
+    }
+
+
+def _bom(record: RunRecord, recipe: Recipe) -> bytes:
+    own = [SeenImage(image=image.image, image_id=image.image_id, role=image.role) for image in record.images]
+    workloads = [
+        SeenImage(
+            image=seen.image,
+            image_id=seen.image_id,
+            role="workload",
+            component=seen.component,
+            places=(f"{seen.namespace}/{seen.kind}/{seen.name}/{seen.container}",),
+        )
+        for seen in record.observed_images
+    ]
+    data, _ = build_bom(
+        recipe_name=recipe.name,
+        producer_version=record.producer.version,
+        run_uri=f"urn:evidencerun:{record.plan.run.uid}",
+        timestamp=record.seal.sealed_at,
+        components=[
+            DeployedComponent(
+                name=part.name,
+                type=part.type,
+                version=part.version or part.tag,
+                source=part.source,
+                chart=part.chart,
+                namespace=part.namespace,
+            )
+            for part in recipe.components
+            if part.enabled
+        ],
+        images=[*own, *workloads],
+    )
+    return data
+
+
+def _with_statement(files: dict[str, bytes], record: RunRecord, measured: Measured) -> dict[str, bytes]:
+    files = files | {layout.MANIFEST: build_manifest(files)}
+    predicate = derive_predicate(
+        files,
+        record,
+        fingerprint=measured.fingerprint.aicr_members(),
+        criteria_match=measured.match.aicr(),
+    )
+    return files | {layout.STATEMENT: layout.document_bytes(unsigned_statement(predicate))}

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What follows from the primary parts of a bundle, computed in one place for builder and verifier.
+
+Primary: recipe.yaml, nodes.json, and of run.json the plan, the seal and the checks. Derived: snapshot, fingerprint,
+match, readiness, node counts, digests, check counts, verdict. A claim that does not follow is therefore never written,
+and never accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evidencerun.bundle.record import CheckRun, NodeCounts, PlanRecord, Straggler, TrustRecord
+from evidencerun.canonical import canonical_json, sha256_prefixed
+from evidencerun.fingerprint import Fingerprint, MatchResult, fingerprint
+from evidencerun.recipe import Recipe
+from evidencerun.snapshot.assemble import ServerInfo, assemble_snapshot
+from evidencerun.snapshot.document import Snapshot
+from evidencerun.snapshot.nodes import NodesDocument, NodeState
+from evidencerun.validation.readiness import Readiness, evaluate_readiness
+from evidencerun.validation.storeapi import AttemptView, CheckCounts, SealReason, Verdict
+from evidencerun.validation.verdict import (
+    CheckRecord,
+    VerdictInputs,
+    count_checks,
+    coverage_met,
+    decide_verdict,
+    derive_checks,
+    incomplete_reasons,
+    is_narrowed,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was measured, as the documents of one bundle say it. `snapshot` carries the fingerprint block."""
+
+    snapshot: Snapshot
+    fingerprint: Fingerprint
+    match: MatchResult
+    readiness: Readiness
+
+
+def measure(recipe: Recipe, nodes: NodesDocument, *, plan: PlanRecord, taken_at: str, version: str) -> Measured:
+    """Return snapshot, fingerprint, match and readiness of these nodes."""
+    server = plan.cluster.server
+    snapshot = assemble_snapshot(
+        nodes,
+        server=ServerInfo(git_version=server.git_version, platform=server.platform, go_version=server.go_version),
+        taken_at=taken_at,
+        version=version,
+        min_coverage_percent=plan.spec.target.min_coverage_percent,
+    )
+    found = fingerprint(snapshot, nodes)
+    return Measured(
+        snapshot=snapshot.with_fingerprint(found.to_dict()),
+        fingerprint=found,
+        match=found.match(recipe),
+        readiness=evaluate_readiness(recipe, snapshot),
+    )
+
+
+def count_nodes(nodes: NodesDocument, min_coverage_percent: int) -> NodeCounts:
+    """Return the denominators of the probe."""
+    states = [entry.state for entry in nodes.nodes]
+    reported = states.count(NodeState.REPORTED)
+    return NodeCounts(
+        targeted=len(states),
+        reported=reported,
+        failed=states.count(NodeState.FAILED),
+        missing=states.count(NodeState.MISSING),
+        min_coverage_percent=min_coverage_percent,
+        coverage_met=coverage_met(reported=reported, targeted=len(states), minimum_percent=min_coverage_percent),
+        conflicting_reports=sum(entry.conflicting_reports for entry in nodes.nodes),
+        stragglers=[
+            Straggler(name=entry.facts.name, state=entry.state.value, reason=entry.reason)
+            for entry in nodes.nodes
+            if entry.state is not NodeState.REPORTED
+        ],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusion:
+    """The end of the chain: one record per declared check, their counts, the verdict, and what keeps it from Passed."""
+
+    checks: tuple[CheckRecord, ...]
+    counts: CheckCounts
+    verdict: Verdict
+    incomplete: tuple[str, ...]
+
+
+def conclude(
+    plan: PlanRecord,
+    recipe: Recipe,
+    *,
+    seal: SealReason,
+    nodes: NodeCounts,
+    measured: Measured,
+    checks: Sequence[CheckRun],
+) -> Conclusion:
+    """Return what follows for the whole run from the attempts of its checks and from what was measured."""
+    records = derive_checks(plan, [view for check in checks for view in _views(check)])
+    inputs = VerdictInputs(
+        seal_reason=seal,
+        checks=records,
+        overall=measured.match.overall,
+        ready=measured.readiness.ready,
+        coverage_met=nodes.coverage_met,
+        narrowed=is_narrowed(plan, recipe),
+        fingerprint_only=plan.spec.fingerprint_only,
+    )
+    return Conclusion(
+        checks=records,
+        counts=count_checks(records),
+        verdict=decide_verdict(inputs),
+        incomplete=incomplete_reasons(inputs),
+    )
+
+
+def _views(check: CheckRun) -> list[AttemptView]:
+    return [
+        AttemptView(
+            check=check.name,
+            phase=check.phase,
+            attempt=attempt.attempt,
+            job_name=attempt.job_name,
+            state=attempt.state,
+            status=attempt.status,
+            reason=attempt.reason,
+        )
+        for attempt in check.attempts
+    ]
+
+
+def catalog_digest(plan: PlanRecord) -> str:
+    """Return the digest over the RFC 8785 form of the policy's catalog (as `Plan.catalog_digest`)."""
+    entries = [entry.model_dump(mode="json", by_alias=True) for entry in plan.policy_spec.catalog]
+    return sha256_prefixed(canonical_json(entries))
+
+
+def target_nodes_digest(nodes: NodesDocument) -> str:
+    """Return the digest over [{name, uid}] sorted by uid, with the names that nodes.json gives."""
+    named = [{"name": entry.facts.name, "uid": entry.facts.uid} for entry in nodes.nodes]
+    return sha256_prefixed(canonical_json(sorted(named, key=lambda node: node["uid"])))
+
+
+def match_record(match: MatchResult) -> dict[str, Any]:
+    """Return the match as run.json holds it."""
+    return dict(match.to_dict())
+
+
+def readiness_record(readiness: Readiness) -> dict[str, Any]:
+    """Return the readiness gate as run.json holds it."""
+    return {
+        "ready": readiness.ready,
+        "constraints": [
+            {
+                "name": row.name,
+                "expected": row.expected,
+                "found": row.found,
+                "outcome": str(row.outcome),
+                "severity": str(row.severity),
+                "reason": row.reason,
+            }
+            for row in readiness.constraints
+        ],
+    }
+
+
+def trust_record(found: Fingerprint) -> TrustRecord:
+    """Return the signs of simulation."""
+    return TrustRecord(synthetic=found.trust.synthetic, markers=list(found.trust.markers))

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a bundle is assembled from, as the store holds it: raw, not redacted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from evidencerun.recipe import Recipe
+from evidencerun.snapshot.document import Snapshot
+from evidencerun.snapshot.nodes import NodesDocument
+from evidencerun.validation.plan import Plan
+from evidencerun.validation.storeapi import AttemptView, ContainerEnding, SealRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One attempt of a check as the store's ledger knows it.
+
+    `view` carries the outcome. `ending` is absent if no end was seen. `log` is what was kept of the container's log,
+    `log_truncated` counts the bytes left out of it. `results` are the files under /results by name. Times
+    are RFC 3339; those of the ending count where none are given.
+    """
+
+    view: AttemptView
+    ending: ContainerEnding | None = None
+    log: bytes = b""
+    log_truncated: int = 0
+    results: Mapping[str, bytes] = field(default_factory=dict)
+    started_at: str = ""
+    finished_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RanImage:
+    """An image of our own pods beside the checks': `role` is `probe`; `image_id` is the kubelet's."""
+
+    role: str
+    image: str
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleInputs:
+    """Everything that goes into a bundle.
+
+    `plan_bytes` are the plan as the store keeps it. `nodes` and `snapshot` hold raw identifiers, as the run was
+    evaluated. `redaction_key` (at least 16 random bytes, one per run) never leaves the store. `sealed_at` is RFC 3339,
+    UTC, whole seconds: when the bundle is built. `version` is the producer's, without a name (`0.1.0`). `images` are
+    those of our own pods that are no checks.
+    """
+
+    plan: Plan
+    plan_bytes: bytes
+    recipe: Recipe
+    nodes: NodesDocument
+    snapshot: Snapshot
+    attempts: Sequence[AttemptRecord]
+    seal: SealRequest
+    redaction_key: bytes
+    sealed_at: str
+    version: str
+    images: Sequence[RanImage] = ()
+
+    @property
+    def taken_at(self) -> str:
+        """When the snapshot was made, by its own word."""
+        return self.snapshot.metadata.get("timestamp", "")

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judging a bundle offline: everything it claims is derived again, and seven questions are answered in order."""

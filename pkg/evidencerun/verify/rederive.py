@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Derives everything in run.json that follows from the rest of the bundle, and compares (DESIGN sections 11 and 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from evidencerun.bom.bom_reader import container_digests
+from evidencerun.bom.images import image_digest
+from evidencerun.bundle import layout
+from evidencerun.bundle.derive import (
+    Conclusion,
+    Measured,
+    catalog_digest,
+    conclude,
+    count_nodes,
+    match_record,
+    measure,
+    readiness_record,
+    target_nodes_digest,
+    trust_record,
+)
+from evidencerun.bundle.phase_page import phase_pages
+from evidencerun.bundle.phase_reports import phase_reports
+from evidencerun.bundle.record import RunRecord
+from evidencerun.canonical import sha256_prefixed
+from evidencerun.errors import EvidenceError, InputError
+from evidencerun.recipe import Recipe
+from evidencerun.snapshot.nodes import NodesDocument, load_nodes
+from evidencerun.snapshot.read import load_snapshot
+from evidencerun.validation.spec import LogsMode
+from evidencerun.verify.compare import first_difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rederived:
+    """What the verifier found itself: the measurements and the conclusion."""
+
+    measured: Measured
+    conclusion: Conclusion
+    nodes: NodesDocument
+
+
+def check_record(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe) -> Rederived:
+    """Derive again what run.json, snapshot.yaml, the reports and the pages say.
+
+    Raises:
+        EvidenceError: E2080 with the place, what is claimed and what follows; E2004 for a missing file.
+
+    """
+    nodes = _nodes(files)
+    measured = measure(recipe, nodes, plan=record.plan, taken_at=record.seal.taken_at, version=record.producer.version)
+    counted = count_nodes(nodes, record.plan.spec.target.min_coverage_percent)
+    conclusion = conclude(
+        record.plan, recipe, seal=record.seal.reason, nodes=counted, measured=measured, checks=record.checks
+    )
+    derived = {
+        "nodes": counted.model_dump(mode="json", by_alias=True),
+        "match": match_record(measured.match),
+        "readiness": readiness_record(measured.readiness),
+        "trust": trust_record(measured.fingerprint).model_dump(mode="json", by_alias=True),
+        "counts": conclusion.counts.model_dump(mode="json", by_alias=True),
+        "verdict": conclusion.verdict.value,
+    }
+    claimed = record.model_dump(mode="json", by_alias=True)
+    _same({name: claimed[name] for name in derived}, derived, layout.RUN)
+    _check_plan(record, recipe, nodes)
+    _check_outcomes(record, conclusion)
+    _check_images(files, record)
+    _check_snapshot(files, measured)
+    _check_rendered(files, record)
+    _check_logs(files, record)
+    return Rederived(measured=measured, conclusion=conclusion, nodes=nodes)
+
+
+def _nodes(files: Mapping[str, bytes]) -> NodesDocument:
+    for path in (layout.NODES, layout.RUN, layout.VERIFY_PAGE):
+        if path not in files:
+            raise EvidenceError("E2004", "a file that a bundle of EvidenceRun has is missing", where=path)
+    try:
+        return load_nodes(files[layout.NODES])
+    except InputError as fault:
+        raise EvidenceError(
+            "E2040", fault.what, where=f"{layout.NODES} {fault.where}".strip(), why=fault.why
+        ) from fault
+
+
+def _check_plan(record: RunRecord, recipe: Recipe, nodes: NodesDocument) -> None:
+    plan, digests = record.plan, record.digests
+    claimed: dict[str, Any] = {
+        "digests": {
+            "recipe": digests.recipe,
+            "catalog": digests.catalog,
+            "targetNodes": digests.target_nodes,
+        },
+        "plan": {"recipeDigest": plan.recipe_digest, "recipeName": plan.recipe_name},
+        "checks": [[check.phase.value, check.name] for check in record.checks],
+    }
+    derived = {
+        "digests": {
+            "recipe": recipe.digest,
+            "catalog": catalog_digest(plan),
+            "targetNodes": target_nodes_digest(nodes),
+        },
+        "plan": {"recipeDigest": recipe.digest, "recipeName": recipe.name},
+        "checks": [[check.phase.value, check.name] for check in plan.checks],
+    }
+    _same(claimed, derived, layout.RUN)
+
+
+def _check_outcomes(record: RunRecord, conclusion: Conclusion) -> None:
+    """Check that each check's outcome is that of its last attempt, and that attempts are numbered from 1."""
+    for check, planned, found in zip(record.checks, record.plan.checks, conclusion.checks, strict=True):
+        where = f"{layout.RUN} checks {check.name}"
+        claimed = {
+            "status": check.status.value,
+            "reason": check.reason,
+            "mandatory": check.mandatory,
+            "catalogued": check.catalogued,
+            "excluded": check.excluded,
+            "attempts": [attempt.attempt for attempt in check.attempts],
+        }
+        derived = {
+            "status": found.status.value,
+            "reason": found.reason,
+            "mandatory": found.mandatory,
+            "catalogued": planned.entry is not None,
+            "excluded": planned.excluded,
+            "attempts": list(range(1, len(check.attempts) + 1)),
+        }
+        _same(claimed, derived, where)
+
+
+def _check_images(files: Mapping[str, bytes], record: RunRecord) -> None:
+    """Check the digests of images that ran: in the attempts, in the list, in the BOM."""
+    attempts = [attempt for check in record.checks for attempt in check.attempts]
+    ran = {(a.image, a.image_id, a.image_digest) for a in attempts if a.image_digest}
+    listed = {(i.image, i.image_id, i.digest) for i in record.images if i.role == "check"}
+    wrong = [image_id for _, image_id, digest in ran | listed if image_digest(image_id) != digest]
+    wrong += [image.image_id for image in record.images if image_digest(image.image_id) != image.digest]
+    if ran != listed or wrong:
+        _contradiction(f"{layout.RUN} images", "the images of the attempts and the list of images are not the same")
+    in_bom = container_digests(files[layout.BOM])
+    for role in {image.role for image in record.images} | (in_bom.keys() - {"workload"}):
+        expected = {image.digest for image in record.images if image.role == role}
+        if in_bom.get(role, set()) != expected:
+            _contradiction(layout.BOM, f"the {ascii(role)[:40]} images are not those of run.json")
+    seen = {image_digest(image.image_id) for image in record.observed_images} - {""}
+    if in_bom.get("workload", set()) != seen:
+        _contradiction(layout.BOM, "the workload images are not those of run.json")
+
+
+def _check_snapshot(files: Mapping[str, bytes], measured: Measured) -> None:
+    """Check that snapshot.yaml is what nodes.json merges to, fingerprint block included."""
+    if files[layout.SNAPSHOT] == measured.snapshot.to_yaml():
+        return
+    try:
+        found = load_snapshot(files[layout.SNAPSHOT])
+    except InputError as fault:
+        raise EvidenceError(
+            "E2040", fault.what, where=f"{layout.SNAPSHOT} {fault.where}".strip(), why=fault.why
+        ) from fault
+    part = "fingerprint" if found.measurements == measured.snapshot.measurements else "measurements"
+    _contradiction(f"{layout.SNAPSHOT} {part}", f"it is not what {layout.NODES} amounts to")
+
+
+def _check_rendered(files: Mapping[str, bytes], record: RunRecord) -> None:
+    """Check reports and pages against what run.json renders to, byte for byte."""
+    rendered = phase_reports(record) | phase_pages(record)
+    present = {path for path in files if path.startswith(("ctrf/", "evidence/"))}
+    for path in sorted(present | rendered.keys()):
+        if files.get(path) != rendered.get(path):
+            _contradiction(path, f"it is not what {layout.RUN} amounts to")
+
+
+def _check_logs(files: Mapping[str, bytes], record: RunRecord) -> None:
+    """Check bundled logs against their attempts; a separate archive is bound by its digest alone."""
+    kept = {path: data for path, data in files.items() if path.startswith("logs/")}
+    attempts = [attempt.log for check in record.checks for attempt in check.attempts]
+    bundled = {log.path: log.sha256 for log in attempts if log.path}
+    if {path: sha256_prefixed(data) for path, data in kept.items()} != bundled:
+        _contradiction("logs", "the logs are not those of the attempts")
+    separate = record.logs.mode is LogsMode.SEPARATE
+    if separate and (bundled or not record.logs.digest):
+        _contradiction(f"{layout.RUN} logs", "separate logs have a digest and do not stand in the bundle")
+    if record.logs.mode is not record.plan.spec.logs or record.logs.files != sum(bool(log.size) for log in attempts):
+        _contradiction(f"{layout.RUN} logs", "mode or number of logs does not fit the attempts")
+
+
+def _same(claimed: object, derived: object, where: str) -> None:
+    if found := first_difference(claimed, derived):
+        _contradiction(f"{where} {found.place}", f"claimed {found.claimed}, derived {found.derived}")
+
+
+def _contradiction(where: str, why: str) -> NoReturn:
+    raise EvidenceError(
+        "E2080",
+        "the bundle claims what does not follow from it",
+        where=where,
+        why=why,
+        fix="do not use this bundle; it was built wrongly or forged by whoever signed it",
+    )

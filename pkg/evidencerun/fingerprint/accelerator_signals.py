@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from evidencerun.fingerprint.labels import GKE_ACCELERATOR, INSTANCE_TYPE, PRODUCTS
 from evidencerun.fingerprint.model import NONE, Observation
 from evidencerun.fingerprint.tables import Hit, accelerators, instance_types
 from evidencerun.snapshot.report import (
@@ -26,9 +27,6 @@ from evidencerun.snapshot.report import (
 
 PCI_SOURCE: Final = "pci"
 """Name of the source whose reading `none` stands on."""
-INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
-GKE_ACCELERATOR: Final = "cloud.google.com/gke-accelerator"
-PRODUCT_LABELS: Final = ("nvidia.com/gpu.product", "amd.com/gpu.product-name", "beta.amd.com/gpu.product-name")
 NAME_SIGNALS: Final = ("nvml.name", "nvidia.proc-model")
 """Signals of the probe whose raw text is a list of product names with their numbers."""
 KFD_SIGNAL: Final = "kfd.device"
@@ -168,6 +166,6 @@ def label_observations(labels: Mapping[str, str]) -> Iterator[Observation]:
     if label := labels.get(GKE_ACCELERATOR):
         hit = instance_types().gke.get(label)
         yield hit_observation(f"label.{GKE_ACCELERATOR}", label, hit, Tier.LABEL, Level.API)
-    for key in PRODUCT_LABELS:
+    for key in PRODUCTS:
         if label := labels.get(key):
             yield named_observation(f"label.{key}", label, Tier.LABEL, Level.API)

@@ -202,7 +202,7 @@ def _nodes(fingerprint: Fingerprint, criteria: Criteria) -> DimensionMatch:
         outcome, reason = Outcome.UNKNOWN, UnknownReason.NOT_COLLECTED.value
     elif count != criteria.nodes:
         outcome = Outcome.MISMATCHED
-    elif scope.reported < scope.targeted:
+    elif scope.reported < scope.targeted and not scope.in_cluster:
         outcome, reason = Outcome.UNKNOWN, UnknownReason.NOT_REPORTED.value
     else:
         outcome = Outcome.MATCHED

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from evidencerun.snapshot.report import Level, Tier, UnknownReason
 from evidencerun.snapshot.yaml_writer import Value
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from evidencerun.fingerprint.match import MatchResult
     from evidencerun.recipe import Recipe
 
-NONE = "none"
+NONE: Final = "none"
 """The accelerator of a cluster without one: a PCI read that succeeded on every target node."""
+
+
+SHARED_KERNEL: Final = "shared-kernel"
+"""The mark of a cluster in which several nodes are one machine: their devices are counted once."""
 
 
 class Status(StrEnum):
@@ -209,6 +213,11 @@ class Fingerprint:
     gpu_node_count: int
     shared_kernel: bool
     zones: Mapping[str, int]
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """Marks that a reader must see: `shared-kernel` if nodes are fewer machines than it seems."""
+        return (SHARED_KERNEL,) if self.shared_kernel else ()
 
     def match(self, recipe: Recipe) -> MatchResult:
         """Compare with what a recipe asks for; the one function for run, verifier and command line."""

@@ -8,14 +8,13 @@ from typing import Final
 
 from evidencerun.fingerprint import accelerator_signals as accelerator
 from evidencerun.fingerprint import service_signals as service
+from evidencerun.fingerprint.labels import KWOK, REGION, ZONE
 from evidencerun.fingerprint.model import Observation
 from evidencerun.fingerprint.node_view import Aspect, NodeView
 from evidencerun.fingerprint.os_signals import os_observations
 from evidencerun.snapshot.nodes import NodeEntry
-from evidencerun.snapshot.report import Dimension, Level, NodeFacts, Tier, UnknownReason
+from evidencerun.snapshot.report import Dimension, Level, Tier, UnknownReason
 
-REGION: Final = "topology.kubernetes.io/region"
-ZONE: Final = "topology.kubernetes.io/zone"
 _SIMULATED_KERNEL: Final = "6.1.0-fake"
 _CONTAINER_NODES: Final = ("kind://", "k3s://")
 
@@ -25,7 +24,7 @@ def node_view(entry: NodeEntry) -> NodeView:
     facts, report = entry.facts, entry.heard
     release = report.measurements.get("OS.release", {}) if report else {}
     observations: dict[Aspect, tuple[Observation, ...]] = {
-        Aspect.SERVICE: tuple(_service(facts)),
+        Aspect.SERVICE: tuple(_service(entry)),
         Aspect.ACCELERATOR: tuple(_accelerator(entry)),
         **os_observations(str(release.get("ID", "")), str(release.get("VERSION_ID", "")), facts.os_image),
         Aspect.KERNEL: (
@@ -53,11 +52,15 @@ def unheard_reason(entry: NodeEntry) -> UnknownReason:
     return UnknownReason(entry.reason) if entry.reason in set(UnknownReason) else UnknownReason.NOT_REPORTED
 
 
-def _service(facts: NodeFacts) -> Iterator[Observation]:
+def _service(entry: NodeEntry) -> Iterator[Observation]:
+    facts = entry.facts
     yield from service.provider_observations(facts.provider_id)
     yield from service.version_observations(facts.kubelet_version, "k8s.kubeletVersion")
     yield from service.image_observations(facts.os_image)
     yield from service.label_observations(facts.labels)
+    if entry.heard is not None:
+        # DMI names the maker of the machine, which no table turns into a service.
+        yield from _reported(entry, Dimension.SERVICE)
 
 
 def _accelerator(entry: NodeEntry) -> Iterator[Observation]:
@@ -124,7 +127,7 @@ def _markers(entry: NodeEntry) -> Iterator[str]:
     facts = entry.facts
     if entry.heard is not None:
         yield from entry.heard.markers
-    if facts.kernel_version == _SIMULATED_KERNEL or facts.labels.get("type") == "kwok":
+    if facts.kernel_version == _SIMULATED_KERNEL or facts.labels.get(KWOK) == "kwok":
         yield "M1"
     claims_gpus = any(facts.capacity.get(name, "0") not in ("", "0") for name in accelerator.GPU_RESOURCES)
     in_container = facts.provider_id.startswith(_CONTAINER_NODES)

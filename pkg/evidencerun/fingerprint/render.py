@@ -78,7 +78,7 @@ def _coverage(fingerprint: Fingerprint) -> Value:
         "reported": scope.reported,
         "machines": scope.machines,
         "minimumPercent": scope.minimum_percent,
-        "sharedKernel": fingerprint.shared_kernel,
+        "markers": list(fingerprint.markers),
     }
     if scope.in_cluster:
         document["inCluster"] = scope.in_cluster

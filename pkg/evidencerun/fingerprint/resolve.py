@@ -65,7 +65,7 @@ def _decided(
     first = deciding[0]
     contradicted = any(each.value != first.value for each in deciding) or any(
         # An unsourced row is no proof, and still a reason not to be sure of a weaker signal.
-        each.value != first.value and not each.sourced and each.tier < top
+        each.value != first.value and not each.sourced and each.tier <= top
         for each in candidates
     )
     mixed = any(each.error is UnknownReason.UNKNOWN_SKU and each.id == first.id for each in observations)
@@ -82,8 +82,9 @@ def _claimed(candidates: list[Observation], valued: list[Observation], corrobora
         return NodeValue(status=Status.UNKNOWN, reason=UnknownReason.CONFLICT)
     witnesses = [each for each in valued if each.value == first.value and each.sourced]
     families = {each.family for each in witnesses}
-    if corroborate and len(families) > 1 and any(each.tier != Tier.LABEL for each in witnesses):
-        tier = max(each.tier for each in witnesses)
+    independent = len(families) > 1 and any(each.tier != Tier.LABEL for each in witnesses)
+    if corroborate and independent and first.rank is Rank.DECIDES:
+        tier = min(each.tier for each in witnesses)
         return NodeValue(status=Status.RESOLVED, value=first.value, tier=tier, source=first.id)
     return NodeValue(status=Status.CLAIMED, value=first.value, tier=top, source=first.id)
 
@@ -127,8 +128,6 @@ class _Tally:
                 self._conflicts[each] += view.weight
         if found.status is Status.UNKNOWN:
             self._unknown[found.reason] += view.weight
-            if found.reason is not UnknownReason.CONFLICT:
-                return
             return
         self._nodes[found.value] += view.weight
         machines = self._machines.setdefault(found.value, {})

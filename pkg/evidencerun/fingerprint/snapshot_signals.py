@@ -12,8 +12,8 @@ from typing import Final
 
 from evidencerun.fingerprint import accelerator_signals as accelerator
 from evidencerun.fingerprint import service_signals as service
+from evidencerun.fingerprint.labels import GFD_PRODUCT, REGION, ZONE
 from evidencerun.fingerprint.model import NONE, Facet, Observation
-from evidencerun.fingerprint.node_signals import REGION, ZONE
 from evidencerun.fingerprint.node_view import Aspect, NodeView, Observations
 from evidencerun.fingerprint.os_signals import os_observations
 from evidencerun.fingerprint.tables import Hit, accelerators
@@ -23,7 +23,6 @@ from evidencerun.snapshot.reading import spelled
 from evidencerun.snapshot.report import Level, Tier, UnknownReason
 from evidencerun.snapshot.topology import labels_by_node
 
-_GFD_PRODUCT: Final = "nvidia.com/gpu.product"
 _PCI_SOURCES: Final = frozenset({"nfd", "pci", "sysfs", ""})
 _OF_ONE_NODE: Final = (("K8s", "node"), ("OS", "release"), ("GPU", "hardware"), ("GPU", "smi"))
 """What AICR's agent reads on the node where it runs."""
@@ -52,7 +51,7 @@ def snapshot_views(snapshot: Snapshot) -> list[NodeView]:
 def snapshot_gpu_nodes(snapshot: Snapshot, facet: Facet) -> int:
     """Return how many nodes carry GPUs: by AICR's rule those with GFD's product label, else those found."""
     labels, _ = labels_by_node(snapshot.subtypes("NodeTopology", "label"))
-    labelled = sum(_GFD_PRODUCT in found for found in labels.values())
+    labelled = sum(GFD_PRODUCT in found for found in labels.values())
     return labelled or sum(count.nodes for value, count in facet.values.items() if value != NONE)
 
 

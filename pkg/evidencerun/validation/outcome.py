@@ -150,12 +150,13 @@ def judge(
 
 def _status(ending: ContainerEnding, stated: str) -> tuple[CheckStatus, Reason]:
     if (intervention := _INTERVENTIONS.get(ending.reason)) is not None:
-        return CheckStatus.OTHER, intervention
+        late = intervention is Reason.TIMEOUT and not _began(ending)
+        return CheckStatus.OTHER, Reason.NOT_STARTED if late else intervention
     if ending.signal:
         return CheckStatus.OTHER, Reason.SIGNAL
     match ending.exit_code:
         case None:
-            return CheckStatus.OTHER, Reason.NO_ENDING if ending.started_at else Reason.NOT_STARTED
+            return CheckStatus.OTHER, Reason.NO_ENDING if _began(ending) else Reason.NOT_STARTED
         case 0:
             return CheckStatus.PASSED, Reason.NONE
         case 1:
@@ -170,6 +171,10 @@ def _status(ending: ContainerEnding, stated: str) -> tuple[CheckStatus, Reason]:
             return CheckStatus.OTHER, Reason.SIGNAL
         case _:
             return CheckStatus.OTHER, Reason.EXIT_CODE
+
+
+def _began(ending: ContainerEnding) -> bool:
+    return bool(ending.started_at) or ending.exit_code is not None
 
 
 _SENTENCES: Final[Mapping[Reason, str]] = {

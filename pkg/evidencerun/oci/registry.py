@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blobs, manifests and referrers of one repository (OCI distribution specification 1.1).
+
+Bytes are pushed as they are given and never re-encoded; whatever is read is checked against its digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import httpx
+
+from evidencerun import limits
+from evidencerun.canonical import parse_json, sha256_prefixed
+from evidencerun.errors import InputError, RegistryError
+from evidencerun.oci import media_types
+from evidencerun.oci.faults import mismatch
+from evidencerun.oci.reference import Repository, is_digest
+from evidencerun.oci.transport import RegistryAccess, Transport, body_of
+
+_OK: Final = frozenset({200})
+_FOUND_OR_NOT: Final = frozenset({200, 404})
+_CREATED: Final = frozenset({201})
+_ACCEPTED: Final = frozenset({202})
+_UPLOAD_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """Type, digest and size of some bytes in a repository."""
+
+    media_type: str
+    digest: str
+    size: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+class RepositoryClient:
+    """One repository. All failures are `RegistryError`; E7420 where bytes are not those that were asked for."""
+
+    def __init__(
+        self, repository: Repository, access: RegistryAccess, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self.repository = repository
+        self._transport = Transport(access, transport=transport)
+        self._pull = f"repository:{repository.path}:pull"
+        self._push = f"repository:{repository.path}:pull,push"
+
+    def __enter__(self) -> RepositoryClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._transport.close()
+
+    def has_blob(self, digest: str) -> bool:
+        """Tell whether the repository holds a blob; asked with push rights, as a step of pushing."""
+        path = self._path(f"blobs/{digest}")
+        response, _ = self._transport.send("HEAD", path, scope=self._push, accept=_FOUND_OR_NOT)
+        return response.status_code == 200
+
+    def push_blob(self, data: bytes, media_type: str) -> Descriptor:
+        """Push bytes that are in memory, if the repository does not hold them yet."""
+        descriptor = Descriptor(media_type=media_type, digest=sha256_prefixed(data), size=len(data))
+        if not self.has_blob(descriptor.digest):
+            self._upload(lambda: iter([data] if data else []), descriptor)
+        return descriptor
+
+    def push_file(self, path: Path, descriptor: Descriptor) -> Descriptor:
+        """Push a file whose digest is known, in pieces. Raises E7420 if it does not have that digest."""
+        found = file_digest(path)
+        if found != descriptor.digest:
+            raise mismatch(str(path), "the file is not the blob that it should be", f"found {found}")
+        if not self.has_blob(descriptor.digest):
+            self._upload(lambda: _pieces(path), descriptor)
+        return descriptor
+
+    def read_blob(self, descriptor: Descriptor, target: BinaryIO, *, max_bytes: int = limits.OCI_BLOB_MAX) -> None:
+        """Write a blob to `target`; size and digest are checked before this returns."""
+        where = f"{self.repository}@{descriptor.digest}"
+        if descriptor.size > max_bytes:
+            raise mismatch(where, "the blob is too large", f"{descriptor.size} bytes, at most {max_bytes} are read")
+        digest, size = hashlib.sha256(), 0
+        path = self._path(f"blobs/{descriptor.digest}")
+        with self._transport.open("GET", path, scope=self._pull, accept=_OK) as response:
+            for piece in body_of(response, descriptor.size):
+                digest.update(piece)
+                size += len(piece)
+                target.write(piece)
+        found = f"sha256:{digest.hexdigest()}"
+        if size != descriptor.size or found != descriptor.digest:
+            raise mismatch(where, "the registry gave other bytes", f"found {size} bytes with digest {found}")
+
+    def push_manifest(self, data: bytes, media_type: str, *, tag: str = "") -> Descriptor:
+        """Push a manifest or an index as it is, under its digest or under a tag."""
+        descriptor = Descriptor(media_type=media_type, digest=sha256_prefixed(data), size=len(data))
+        path = self._path(f"manifests/{tag or descriptor.digest}")
+        headers = {"Content-Type": media_type}
+        response, _ = self._transport.send(
+            "PUT", path, scope=self._push, accept=_CREATED, headers=headers, content=data
+        )
+        self._check_stored(response, descriptor)
+        return descriptor
+
+    def read_manifest(self, reference: str) -> tuple[bytes, Descriptor] | None:
+        """Return bytes and descriptor of the manifest under a tag or digest, None if there is none."""
+        headers = {"Accept": media_types.ACCEPTED}
+        path = self._path(f"manifests/{reference}")
+        response, data = self._transport.send("GET", path, scope=self._pull, accept=_FOUND_OR_NOT, headers=headers)
+        if response.status_code == 404:
+            return None
+        digest = sha256_prefixed(data)
+        expected = reference if is_digest(reference) else response.headers.get("Docker-Content-Digest", digest)
+        if digest != expected:
+            where = f"{self.repository}@{reference}"
+            raise mismatch(where, "the registry gave another manifest", f"found digest {digest}, expected {expected}")
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        return data, Descriptor(media_type=media_type, digest=digest, size=len(data))
+
+    def read_index(self, path: str, *, accept: frozenset[int] = _OK) -> tuple[int, str, list[dict[str, Any]], str]:
+        """Return status, media type, entries and the link to the next page of an index below the repository."""
+        headers = {"Accept": media_types.INDEX}
+        response, data = self._transport.send("GET", path, scope=self._pull, accept=accept, headers=headers)
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        if response.status_code != 200 or media_type != media_types.INDEX:
+            return response.status_code, media_type, [], ""
+        link = response.links.get("next", {}).get("url", "")
+        return response.status_code, media_type, index_entries(data, f"{self.repository}: {path}"), link
+
+    def referrers_path(self, digest: str) -> str:
+        """Return the path of the referrers API for an artifact."""
+        return self._path(f"referrers/{digest}")
+
+    def _upload(self, pieces: Any, descriptor: Descriptor) -> None:
+        """Upload in pieces; a broken upload is begun anew, because a piece that was sent twice would spoil it."""
+        for attempt in range(1, _UPLOAD_TRIES + 1):
+            try:
+                self._upload_once(pieces(), descriptor)
+                return
+            except RegistryError as fault:
+                if attempt == _UPLOAD_TRIES or not fault.retryable:
+                    raise
+
+    def _upload_once(self, pieces: Iterator[bytes], descriptor: Descriptor) -> None:
+        octets = {"Content-Type": "application/octet-stream"}
+        start, _ = self._transport.send(
+            "POST", self._path("blobs/uploads/"), scope=self._push, accept=_ACCEPTED, headers={"Content-Length": "0"}
+        )
+        location = self._location(start)
+        offset = 0
+        held = next(pieces, b"")
+        for piece in pieces:
+            content_range = {"Content-Range": f"{offset}-{offset + len(held) - 1}"}
+            response, _ = self._transport.send(
+                "PATCH",
+                location,
+                scope=self._push,
+                accept=_ACCEPTED,
+                headers=octets | content_range,
+                content=held,
+                attempts=1,
+            )
+            location = self._location(response)
+            offset += len(held)
+            held = piece
+        final = str(httpx.URL(location).copy_merge_params({"digest": descriptor.digest}))
+        headers = octets | ({"Content-Range": f"{offset}-{offset + len(held) - 1}"} if offset else {})
+        response, _ = self._transport.send(
+            "PUT", final, scope=self._push, accept=_CREATED, headers=headers, content=held, attempts=1
+        )
+        self._check_stored(response, descriptor)
+
+    def _location(self, response: httpx.Response) -> str:
+        location = response.headers.get("Location", "")
+        if not location:
+            raise mismatch(str(self.repository), "the registry began an upload without a Location", "no header")
+        return str(self._transport.url(location))
+
+    def _check_stored(self, response: httpx.Response, descriptor: Descriptor) -> None:
+        stored = response.headers.get("Docker-Content-Digest", descriptor.digest)
+        if stored != descriptor.digest:
+            why = f"stored {stored[:100]}, sent {descriptor.digest}"
+            raise mismatch(str(self.repository), "the registry stored other bytes", why)
+
+    def _path(self, rest: str) -> str:
+        return f"{self.repository.path}/{rest}"
+
+
+def index_entries(data: bytes, where: str) -> list[dict[str, Any]]:
+    """Return `manifests` of an index. Raises E7422 for anything that is none."""
+    try:
+        document = parse_json(data, what="the index", max_bytes=limits.OCI_MANIFEST_MAX)
+    except InputError as fault:
+        raise RegistryError("E7422", "an index cannot be read", where=where, why=str(fault), retryable=False) from fault
+    entries = document.get("manifests") if isinstance(document, dict) else None
+    entries = [] if entries is None and isinstance(document, dict) else entries
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise RegistryError("E7422", "an index has no list of manifests", where=where, retryable=False)
+    return entries
+
+
+def file_digest(path: Path) -> str:
+    """Return the `sha256:` digest of a file, read in pieces."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(limits.OCI_CHUNK):
+            yield piece

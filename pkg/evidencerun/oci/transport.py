@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests to one registry: authorization, bounded retries, redirects without credentials, bounded bodies."""
+
+from __future__ import annotations
+
+import random
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+
+from evidencerun import __version__, limits
+from evidencerun.errors import RegistryError
+from evidencerun.oci.authorizer import Authorizer, parse_challenge
+from evidencerun.oci.credentials import ANONYMOUS, Credentials
+from evidencerun.oci.faults import mismatch, refusal, unreachable
+from evidencerun.oci.urls import absolute
+
+_ATTEMPTS: Final = 5
+_DELAY_CAP: Final = 16.0
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS_MAX: Final = 4
+_ERROR_BODY_MAX: Final = 16 * limits.KIB
+_TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryAccess:
+    """How a registry is reached. `ca_pem` is trusted beside the system's authorities."""
+
+    registry: str
+    credentials: Credentials = ANONYMOUS
+    ca_pem: str = ""
+    plain_http: bool = False
+    sleep: Callable[[float], None] = time.sleep
+    uniform: Callable[[float, float], float] = field(default=random.SystemRandom().uniform)
+
+
+class Transport:
+    """Sends requests to one registry and hands back responses of the expected status; else raises `RegistryError`."""
+
+    def __init__(self, access: RegistryAccess, *, transport: httpx.BaseTransport | None = None) -> None:
+        self._access = access
+        self._http = httpx.Client(
+            verify=_tls(access.ca_pem),
+            timeout=_TIMEOUT,
+            follow_redirects=False,
+            headers={"User-Agent": f"evidencerun/{__version__}"},
+            transport=transport,
+        )
+        self._authorizer = Authorizer(self._http, access.credentials, plain_http=access.plain_http)
+        scheme = "http" if access.plain_http else "https"
+        self.base = httpx.URL(f"{scheme}://{access.registry}/v2/")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    @contextmanager
+    def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: str,
+        accept: frozenset[int],
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        attempts: int = _ATTEMPTS,
+    ) -> Iterator[httpx.Response]:
+        """Yield a response whose body has not been read. `path` is relative to /v2/ or the registry's own URL."""
+        url = self.url(path)
+        response = self._patiently(method, url, scope, headers or {}, content, attempts)
+        try:
+            response = self._follow(method, response, headers or {})
+            if response.status_code not in accept:
+                raise refusal(response.status_code, f"{method} {url.host}{url.path}", _start(response))
+            yield response
+        finally:
+            response.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: str,
+        accept: frozenset[int],
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        attempts: int = _ATTEMPTS,
+        max_bytes: int = limits.OCI_MANIFEST_MAX,
+    ) -> tuple[httpx.Response, bytes]:
+        """Return a response and its whole body."""
+        with self.open(
+            method, path, scope=scope, accept=accept, headers=headers, content=content, attempts=attempts
+        ) as response:
+            return response, b"".join(body_of(response, max_bytes))
+
+    def url(self, path: str) -> httpx.URL:
+        """Return the absolute URL of a path or of a Location header. Only the registry's own host is accepted."""
+        url = absolute(str(self.base), path)
+        if not self._is_registry(url):
+            raise mismatch(str(self.base), "the registry sends a write to another host", f"found {url.host!r}")
+        return url
+
+    def _is_registry(self, url: httpx.URL) -> bool:
+        return (url.scheme, url.host, url.port) == (self.base.scheme, self.base.host, self.base.port)
+
+    def _patiently(
+        self,
+        method: str,
+        url: httpx.URL,
+        scope: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        attempts: int,
+    ) -> httpx.Response:
+        """Return the last response, trying again after errors that may pass."""
+        for attempt in range(1, attempts + 1):
+            last = attempt == attempts
+            try:
+                response = self._authorized(method, url, scope, headers, content)
+            except RegistryError as fault:
+                if last or not fault.retryable:
+                    raise
+                self._pause(attempt, "")
+                continue
+            if last or response.status_code not in (429, 502, 503, 504):
+                return response
+            response.close()
+            self._pause(attempt, response.headers.get("Retry-After", ""))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _authorized(
+        self, method: str, url: httpx.URL, scope: str, headers: Mapping[str, str], content: bytes | None
+    ) -> httpx.Response:
+        """Send once; after a challenge once more, with what it asks for."""
+        response = self._once(method, url, headers, content, authorization=self._authorizer.header(scope))
+        if response.status_code != 401:
+            return response
+        challenge = parse_challenge(response.headers.get("WWW-Authenticate", ""))
+        if not self._authorizer.answer(challenge, scope, str(self.base)):
+            return response
+        response.close()
+        return self._once(method, url, headers, content, authorization=self._authorizer.header(scope))
+
+    def _once(
+        self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None, *, authorization: str = ""
+    ) -> httpx.Response:
+        sent = dict(headers) | ({"Authorization": authorization} if authorization else {})
+        request = self._http.build_request(method, url, headers=sent, content=content)
+        try:
+            return self._http.send(request, stream=True)
+        except httpx.HTTPError as fault:
+            raise unreachable(f"{method} {url.host}{url.path}", fault) from fault
+
+    def _follow(self, method: str, response: httpx.Response, headers: Mapping[str, str]) -> httpx.Response:
+        """Follow redirects of reads, to object stores mostly, without the Authorization header."""
+        for _ in range(_REDIRECTS_MAX):
+            if response.status_code not in _REDIRECTS or method not in ("GET", "HEAD"):
+                return response
+            url = absolute(str(response.url), response.headers.get("Location", ""))
+            response.close()
+            if url.scheme != "https" and not (self._access.plain_http and url.scheme == "http"):
+                raise mismatch(str(self.base), "the registry redirects to a place without TLS", f"found {url.host!r}")
+            response = self._once(method, url, headers, None)
+        if response.status_code in _REDIRECTS:
+            response.close()
+            raise mismatch(str(self.base), "the registry redirects too often", f"more than {_REDIRECTS_MAX} times")
+        return response
+
+    def _pause(self, attempt: int, retry_after: str) -> None:
+        asked = float(retry_after) if retry_after.isdigit() and len(retry_after) < 5 else 0.0
+        jitter = self._access.uniform(0.0, min(_DELAY_CAP, 0.5 * 2.0**attempt))
+        self._access.sleep(min(asked, limits.RETRY_AFTER_MAX) + jitter)
+
+
+def body_of(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
+    """Yield the body in pieces. Raises `RegistryError` E7420 as soon as it is longer than `max_bytes`."""
+    seen = 0
+    where = f"{response.request.method} {response.request.url.host}{response.request.url.path}"
+    try:
+        for piece in response.iter_bytes(64 * limits.KIB):
+            seen += len(piece)
+            if seen > max_bytes:
+                raise mismatch(where, "the registry's answer is too long", f"more than {max_bytes} bytes")
+            yield piece
+    except httpx.HTTPError as fault:
+        raise unreachable(where, fault) from fault
+
+
+def _start(response: httpx.Response) -> bytes:
+    """Return the start of an error's body; what is wrong with it does not matter any more."""
+    data = b""
+    try:
+        for piece in response.iter_bytes(4 * limits.KIB):
+            data += piece
+            if len(data) >= _ERROR_BODY_MAX:
+                break
+    except httpx.HTTPError:
+        return data
+    return data[:_ERROR_BODY_MAX]
+
+
+def _tls(ca_pem: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_pem.strip():
+        try:
+            context.load_verify_locations(cadata=ca_pem)
+        except ssl.SSLError as fault:
+            raise RegistryError(
+                "E7419",
+                "the registry's CA cannot be read",
+                where="ca.crt",
+                why=str(fault),
+                fix="put a PEM certificate into the Secret as ca.crt",
+                retryable=False,
+            ) from fault
+    return context

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bring the cluster up, build and load the images, install the chart: what `make demo` and `make install-local` share."""
+"""Cluster up, images built and loaded, chart installed: what `make demo` and `make install-local` share."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def values() -> dict[str, Any]:
 def install(env: Mapping[str, str]) -> None:
     """Apply the CRDs, then install the chart or upgrade it, and wait until all its parts are ready."""
     call(["kubectl", "apply", "--server-side", "--force-conflicts", "-f", REPOSITORY / "crds"], env=env)
-    words = ["helm", "upgrade", "--install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, "--create-namespace"]
+    words = ["helm", "upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM_NAMESPACE, "--create-namespace"]
     call([*words, "--values", "-", "--wait", "--timeout", "5m"], env=env, stdin=json.dumps(values()))
 
 

@@ -25,7 +25,7 @@ ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
 }
 
-PROBE_PACKAGES = ("canonical", "probe", "sidecar", "snapshot", "validation")
+PROBE_PACKAGES = ("probe", "sidecar", "snapshot", "storeclient")
 """Sub-packages of `evidencerun` that the probe and the sidecar import; a test compares them with the import graph."""
 
 

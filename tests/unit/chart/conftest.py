@@ -39,6 +39,11 @@ def rights(repository: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def kustomize_render(repository: Path) -> ModuleType:
+    return load_script(repository / "deploy/kustomize/render.py")
+
+
+@pytest.fixture(scope="session")
 def helm(repository: Path) -> Path:
     """The program that the local cluster uses as well; built first if it is not in the cache."""
     tools = repository / "deploy/local/tools"

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the container of a check ended, out of a Pod object: the kubelet's words, without judgement.
+
+A container that the kubelet killed on the pod's account (deadline, eviction, a lost node) ends with a bare `Error`;
+the pod's own reason says more and is taken then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from evidencerun import limits
+from evidencerun.validation.storeapi import ContainerEnding
+
+VALIDATOR: Final = "validator"
+SIDECAR: Final = "sidecar"
+_BARE: Final = frozenset({"", "Error", "ContainerStatusUnknown", "Unknown"})
+
+
+def container_ending(pod: Mapping[str, Any], container: str = VALIDATOR) -> ContainerEnding | None:
+    """Return the ending of `container`, or None while it may still start or is running in a pod that lives."""
+    status = pod.get("status") or {}
+    entry = _entry(status.get("containerStatuses"), container)
+    terminated = _state(entry, "terminated")
+    pod_reason, pod_message = str(status.get("reason") or ""), str(status.get("message") or "")
+    if terminated is not None:
+        reason = str(terminated.get("reason") or "")
+        return ContainerEnding(
+            exit_code=terminated.get("exitCode"),
+            signal=terminated.get("signal") or None,
+            reason=pod_reason if reason in _BARE and pod_reason else reason,
+            message=_cut(str(terminated.get("message") or "")),
+            started_at=str(terminated.get("startedAt") or ""),
+            finished_at=str(terminated.get("finishedAt") or ""),
+            image=str(entry.get("image") or ""),
+            image_id=str(entry.get("imageID") or ""),
+        )
+    if status.get("phase") not in ("Failed", "Succeeded"):
+        return None
+    reason, message = never_started(pod, container)
+    return ContainerEnding(
+        reason=pod_reason or reason or "NeverStarted",
+        message=_cut(pod_message or message),
+        image=str(entry.get("image") or ""),
+        image_id=str(entry.get("imageID") or ""),
+    )
+
+
+def never_started(pod: Mapping[str, Any], container: str = VALIDATOR) -> tuple[str, str]:
+    """Return reason and message of what keeps a pod's container from starting; empty texts if nothing is known."""
+    status = pod.get("status") or {}
+    for entry in _entries(status.get("initContainerStatuses")):
+        for state in ("waiting", "terminated"):
+            found = _state(entry, state)
+            if found is not None and (found.get("reason") or "") not in ("PodInitializing", "Completed", ""):
+                name = str(entry.get("name") or "")
+                return str(found["reason"]), f"{name}: {found.get('message') or found['reason']}"
+    waiting = _state(_entry(status.get("containerStatuses"), container), "waiting") or {}
+    if waiting.get("reason") not in (None, "", "PodInitializing", "ContainerCreating"):
+        return str(waiting["reason"]), str(waiting.get("message") or "")
+    for condition in _entries(status.get("conditions")):
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return str(condition.get("reason") or "Unschedulable"), str(condition.get("message") or "")
+    return "", ""
+
+
+def sidecar_ended(pod: Mapping[str, Any]) -> bool:
+    """Return whether the upload of results is over: the sidecar has ended, or can no longer start."""
+    status = pod.get("status") or {}
+    entry = _entry(status.get("initContainerStatuses"), SIDECAR)
+    if _state(entry, "terminated") is not None:
+        return True
+    over = status.get("phase") in ("Failed", "Succeeded")
+    return over and _state(entry, "running") is None
+
+
+def started(pod: Mapping[str, Any], container: str = VALIDATOR) -> bool:
+    """Return whether the container runs or has run, so that it may have a log."""
+    entry = _entry((pod.get("status") or {}).get("containerStatuses"), container)
+    return _state(entry, "running") is not None or _state(entry, "terminated") is not None
+
+
+def _entries(values: object) -> Sequence[Mapping[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def _entry(values: object, name: str) -> Mapping[str, Any]:
+    return next((value for value in _entries(values) if value.get("name") == name), {})
+
+
+def _state(entry: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """Return the state `name` if it is the current one; the kubelet may send an empty object for it."""
+    state = entry.get("state") or {}
+    found = state.get(name)
+    return found if isinstance(found, dict) else None
+
+
+def _cut(text: str) -> str:
+    return text[: limits.TERMINATION_MESSAGE_MAX]

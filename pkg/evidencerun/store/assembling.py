@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Assembles a run's bundle once, and finishes it with the sealer's attestation. Blocking code."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from evidencerun import __version__
+from evidencerun.attest.keys import verify_signature
+from evidencerun.attest.sigstore_bundle import parse_bundle
+from evidencerun.attest.statement import signed_payload
+from evidencerun.bundle import layout
+from evidencerun.bundle.archive import read_archive, write_archive
+from evidencerun.bundle.assemble import AssembledBundle, assemble
+from evidencerun.bundle.inputs import AttemptRecord, BundleInputs
+from evidencerun.canonical import sha256_prefixed
+from evidencerun.errors import EvidenceError
+from evidencerun.recipe import load_recipe
+from evidencerun.snapshot.nodes import load_nodes
+from evidencerun.snapshot.read import load_snapshot
+from evidencerun.store import disk
+from evidencerun.store.attempts import attempt_log
+from evidencerun.store.evaluating import load_plan
+from evidencerun.store.ledger import LedgerEntry, LogFacts
+from evidencerun.store.public_keys import PublicKeys
+from evidencerun.store.run_folder import BundleFacts, SealOrder
+from evidencerun.store.runs import Run
+from evidencerun.validation.storeapi import BundleView
+
+
+def assemble_bundle(run: Run, order: SealOrder) -> BundleFacts:
+    """Assemble and store the bundle; if there is one already, that one counts."""
+    folder = run.folder
+    stored = folder.load(BundleFacts, "bundle/facts.json")
+    if stored is not None:
+        return stored
+    plan = load_plan(folder)
+    bundle = assemble(
+        BundleInputs(
+            plan=plan,
+            plan_bytes=folder.read("plan.json"),
+            recipe=load_recipe(plan.recipe),
+            nodes=load_nodes(folder.read("evaluation/nodes.json")),
+            snapshot=load_snapshot(folder.read("evaluation/snapshot.yaml")),
+            attempts=tuple(_attempt(run, entry) for _, entry in sorted(run.ledger.items())),
+            seal=order.request,
+            redaction_key=folder.read("redaction.key"),
+            sealed_at=order.sealed_at,
+            version=__version__,
+        )
+    )
+    facts = _facts(bundle, folder.read("logs.key").decode())
+    disk.put_folder(
+        folder.bundle,
+        {
+            "layer": bundle.oci_layer,
+            "config": bundle.oci_config,
+            "manifest": bundle.oci_manifest,
+            "logs": bundle.logs_archive,
+            "facts.json": facts.model_dump_json(by_alias=True).encode(),
+        },
+    )
+    return facts
+
+
+def _attempt(run: Run, entry: LedgerEntry) -> AttemptRecord:
+    judged = entry.judged
+    log = judged.log if judged else LogFacts()
+    ending = judged.ending if judged else None
+    return AttemptRecord(
+        view=entry.view(run.folder.result_names(entry.key)),
+        ending=ending,
+        log=attempt_log(run, entry, log.dropped),
+        log_truncated=log.dropped,
+        results=run.folder.results(entry.key),
+        started_at=ending.started_at if ending else "",
+        finished_at=ending.finished_at if ending else "",
+    )
+
+
+def _facts(bundle: AssembledBundle, logs_key: str) -> BundleFacts:
+    view = BundleView(
+        archive_digest=sha256_prefixed(bundle.oci_layer),
+        manifest_digest=bundle.manifest_digest,
+        inventory_digest=bundle.inventory_digest,
+        logs_digest=bundle.logs_digest,
+        logs_key=logs_key if bundle.logs_digest else "",
+        size=len(bundle.oci_layer),
+    )
+    return BundleFacts(
+        view=view,
+        verdict=bundle.verdict,
+        counts=bundle.counts,
+        config_digest=sha256_prefixed(bundle.oci_config),
+    )
+
+
+def finish_bundle(run: Run, facts: BundleFacts, attestation: bytes, keys: PublicKeys) -> BundleView:
+    """Check an attestation, store it and the final archive, and return what is published.
+
+    Raises `EvidenceError` if the payload is not exactly what had to be signed, or the signature is not that of a
+    published key.
+    """
+    files = read_archive((run.folder.bundle / "layer").read_bytes())
+    parsed = parse_bundle(attestation)
+    if parsed.payload != signed_payload(files, facts.view.manifest_digest):
+        raise EvidenceError("E4540", "the attestation does not speak about this bundle", why="its payload differs")
+    pem = keys.find(parsed.key_digest)
+    if pem is None:
+        why = f"key:sha256:{parsed.key_digest.hex()}"
+        raise EvidenceError("E4541", "the attestation is made with a key that was not published", why=why)
+    key = verify_signature(pem, payload=parsed.payload, signature=parsed.signature, payload_type=parsed.payload_type)
+    mtime = int(datetime.fromisoformat(run.order.sealed_at).timestamp()) if run.order else 0
+    archive = write_archive({**files, layout.ATTESTATION: attestation}, mtime)
+    view = facts.view.model_copy(
+        update={"archive_digest": sha256_prefixed(archive), "size": len(archive), "signer": key.identity}
+    )
+    run.folder.finish(archive=archive, attestation=attestation, view=view)
+    return view

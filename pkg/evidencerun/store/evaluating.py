@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the reports to snapshot, fingerprint, match and readiness: made once per run, then only read. Blocking code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from evidencerun import __version__, limits
+from evidencerun.canonical import parse_json, parse_yaml
+from evidencerun.errors import InputError
+from evidencerun.fingerprint import fingerprint
+from evidencerun.recipe import Recipe, load_recipe
+from evidencerun.snapshot.assemble import ServerInfo, assemble_snapshot
+from evidencerun.snapshot.document import Snapshot
+from evidencerun.snapshot.nodes import NodeEntry, NodesDocument, NodeState, nodes_document
+from evidencerun.snapshot.report import NodeFacts, NodeReport
+from evidencerun.store import disk, report_files
+from evidencerun.store.run_folder import RunFolder
+from evidencerun.validation.plan import Plan
+from evidencerun.validation.readiness import evaluate_readiness
+from evidencerun.validation.storeapi import ConstraintView, DimensionView, Evaluation
+
+INPUT_FILES = ("recipe.yaml", "snapshot.yaml", "validation.yaml", "nodes.json")
+"""What a check may fetch."""
+
+
+def load_plan(folder: RunFolder) -> Plan:
+    """Return the stored plan."""
+    return Plan.model_validate_json(folder.read("plan.json"))
+
+
+def evaluate(folder: RunFolder, *, stragglers: Mapping[str, str], taken_at: str) -> Evaluation:
+    """Evaluate the reports and store the result; if there is one already, that is returned.
+
+    `stragglers` maps uids of nodes that have not reported to the API's own words; `taken_at` is RFC 3339 in UTC.
+    """
+    stored = folder.load_evaluation()
+    if stored is not None:
+        return stored
+    plan = load_plan(folder)
+    nodes = nodes_document([_entry(folder, facts, stragglers) for facts in plan.target_nodes])
+    recipe = load_recipe(plan.recipe)
+    server = plan.cluster.server
+    snapshot = assemble_snapshot(
+        nodes,
+        server=ServerInfo(git_version=server.git_version, platform=server.platform, go_version=server.go_version),
+        taken_at=taken_at,
+        version=__version__,
+        min_coverage_percent=plan.spec.target.min_coverage_percent,
+    )
+    evaluation = _evaluation(plan, recipe, nodes, snapshot)
+    disk.put_folder(
+        folder.evaluation,
+        {
+            "nodes.json": nodes.to_bytes(),
+            "snapshot.yaml": snapshot.to_yaml(),
+            "validation.yaml": validation_input(recipe),
+            "recipe.yaml": recipe.canonical,
+            "evaluation.json": evaluation.model_dump_json(by_alias=True).encode(),
+        },
+    )
+    return evaluation
+
+
+def _entry(folder: RunFolder, facts: NodeFacts, stragglers: Mapping[str, str]) -> NodeEntry:
+    stored = report_files.read_report(folder.nodes, facts.uid)
+    if stored is None:
+        return NodeEntry(facts=facts, state=NodeState.MISSING, reason=stragglers.get(facts.uid, ""))
+    origin = stored.origin
+    return NodeEntry(
+        facts=facts,
+        state=NodeState.REPORTED,
+        report=parse_report(stored.content),
+        report_digest=f"sha256:{origin.sha256}",
+        pod_uid=origin.pod_uid,
+        received_at=origin.received_at,
+        conflicting_reports=stored.conflicts,
+    )
+
+
+def parse_report(content: bytes) -> NodeReport:
+    """Return a report as a model; raises `InputError` for bytes that break JSON's rules, `ValidationError`."""
+    plain = parse_json(content, what="the node report", max_bytes=limits.REPORT_MAX, max_depth=limits.REPORT_JSON_DEPTH)
+    return NodeReport.model_validate(plain)
+
+
+def _evaluation(plan: Plan, recipe: Recipe, nodes: NodesDocument, snapshot: Snapshot) -> Evaluation:
+    found = fingerprint(snapshot, nodes)
+    match = found.match(recipe)
+    readiness = evaluate_readiness(recipe, snapshot)
+    states = [entry.state for entry in nodes.nodes]
+    reported = states.count(NodeState.REPORTED)
+    return Evaluation(
+        overall=match.overall,
+        dimensions=[
+            DimensionView(name=row.name, recipe=row.recipe, observed=row.observed, outcome=row.outcome)
+            for row in match.dimensions
+        ],
+        ready=readiness.ready,
+        constraints=[
+            ConstraintView(
+                name=row.name,
+                expected=row.expected,
+                found=row.found,
+                outcome=row.outcome,
+                severity=row.severity,
+                reason=row.reason,
+            )
+            for row in readiness.constraints
+        ],
+        reported=reported,
+        failed=states.count(NodeState.FAILED),
+        missing=states.count(NodeState.MISSING),
+        coverage_met=reported * 100 >= plan.spec.target.min_coverage_percent * len(states) and bool(states),
+        markers=sorted({marker for entry in nodes.nodes if entry.report for marker in entry.report.markers}),
+    )
+
+
+def validation_input(recipe: Recipe) -> bytes:
+    """Return AICR's ValidationInput for a recipe: its validation part, constraints, criteria and components."""
+    document: Any = parse_yaml(recipe.source, what="the recipe")
+    if not isinstance(document, dict):
+        raise InputError("E1203", "the recipe is no mapping")
+    wanted = ("apiVersion", "componentRefs", "constraints", "criteria", "gpuAllocationPolicy", "validation")
+    parts = {name: document[name] for name in wanted if name in document}
+    text: str = yaml.safe_dump({"kind": "ValidationInput", **parts}, sort_keys=True, allow_unicode=True)
+    return text.encode()

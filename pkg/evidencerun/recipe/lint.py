@@ -111,12 +111,12 @@ def _in_phase(phase: str, plan: PhasePlan, checks: Mapping[str, str]) -> Iterato
     base = f"validation.{phase}"
     for name in plan.unread_fields:
         yield _note(Rule.UNREAD_FIELD, f"{base}.{name}", "nothing reads this field")
-    for check in plan.checks:
-        yield from _check(f"{base}.checks[{check}]", phase, check, checks)
     if phase == "readiness":
         if plan.checks:
             yield _error(Rule.UNKNOWN_CHECK, f"{base}.checks", "readiness runs no checks")
         return
+    for check in plan.checks:
+        yield from _check(f"{base}.checks[{check}]", phase, check, checks)
     for constraint in plan.constraints:
         yield from _phase_constraint(f"{base}.constraints[{constraint.name}]", phase, plan, constraint)
     yield from _repeated(f"{base}.constraints", plan.constraints)

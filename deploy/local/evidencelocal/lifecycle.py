@@ -58,14 +58,18 @@ def _prepare(settings: Settings, programs: Path) -> None:
     write(_identity_file(settings), json.dumps(_identity(programs)))
 
 
+def _remove_surplus(settings: Settings, nodes: int) -> bool:
+    surplus = [number for number in node.existing(settings) if number > nodes]
+    for number in surplus:
+        node.remove(settings, number)
+        shutil.rmtree(settings.node_dir(number))
+        api.call(settings, "DELETE", f"/api/v1/nodes/{settings.node_name(number)}")
+        say(f"{settings.node_name(number)}: removed")
+    return bool(surplus)
+
+
 def _start_nodes(settings: Settings, programs: Path, nodes: int) -> int:
     pause = images.pause_folder()
-    for number in node.existing(settings):
-        if number > nodes:
-            node.remove(settings, number)
-            shutil.rmtree(settings.node_dir(number))
-            api.call(settings, "DELETE", f"/api/v1/nodes/{settings.node_name(number)}")
-            say(f"{settings.node_name(number)} removed")
     return sum(node.start(settings, number, programs, pause) for number in range(1, nodes + 1))
 
 
@@ -90,6 +94,7 @@ def up(settings: Settings, nodes: int, *, may_install: bool) -> None:
     changed.append(_step("registries", made=registries.start(settings, programs)))
     changed.append(_step("etcd and API server", made=control_plane.start_api(settings, programs)))
     changed.append(_step("controllers", made=control_plane.start_controllers(settings, programs)))
+    changed.append(_remove_surplus(settings, nodes))
     started = _start_nodes(settings, programs, nodes)
     changed.append(_step(f"{started} of {nodes} nodes", made=started > 0))
     addons.apply(settings, programs, nodes)
@@ -145,15 +150,15 @@ def start_node(settings: Settings, number: int) -> None:
 def status(settings: Settings) -> bool:
     """Print every part and whether it runs; True when all do."""
     parts = (*control_plane.COMPONENTS, *registries.COMPONENTS, _KEEPER)
-    states = {part: processes.find(settings, part) is not None for part in parts}
+    states = {part: "up" if processes.find(settings, part) else "DOWN" for part in parts}
     reached = control_plane.api_ready(settings)
-    ready = api.node_conditions(settings) if reached else {}
+    conditions = api.node_conditions(settings) if reached else {}
     for number in node.existing(settings):
         name = settings.node_name(number)
-        states[name] = node.running(settings, number) and ready.get(name, False)
-    for part, good in states.items():
-        print(f"{part:28} {'up' if good else 'DOWN'}")
-    dns = control_plane.dns_ready(settings)
-    print(f"{'API server answers':28} {'yes' if reached else 'NO'}")
-    print(f"{'DNS answers':28} {'yes' if dns else 'NO'}")
-    return all(states.values()) and reached and dns
+        readiness = "up" if conditions.get(name) else "NOT READY" if reached else "UNKNOWN"
+        states[name] = readiness if node.running(settings, number) else "DOWN"
+    states["API server answers"] = "up" if reached else "NO"
+    states["DNS answers"] = "up" if control_plane.dns_ready(settings) else "NO"
+    for part, state in states.items():
+        print(f"{part:28} {state}")
+    return set(states.values()) == {"up"}

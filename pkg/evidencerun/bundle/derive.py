@@ -9,7 +9,7 @@ and never accepted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evidencerun.bundle.record import CheckRun, NodeCounts, PlanRecord, Straggler, TrustRecord
@@ -20,7 +20,7 @@ from evidencerun.snapshot.assemble import ServerInfo, assemble_snapshot
 from evidencerun.snapshot.document import Snapshot
 from evidencerun.snapshot.nodes import NodesDocument, NodeState
 from evidencerun.validation.readiness import Readiness, evaluate_readiness
-from evidencerun.validation.storeapi import AttemptView, CheckCounts, SealReason, Verdict
+from evidencerun.validation.storeapi import AttemptView, CheckCounts, CheckStatus, SealReason, Verdict
 from evidencerun.validation.verdict import (
     CheckRecord,
     VerdictInputs,
@@ -84,7 +84,7 @@ def count_nodes(nodes: NodesDocument, min_coverage_percent: int) -> NodeCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conclusion:
-    """The end of the chain: one record per declared check, their counts, the verdict, and what keeps it from Passed."""
+    """The end of the chain: the outcome of each declared check, counts, verdict, what is missing (failures aside)."""
 
     checks: tuple[CheckRecord, ...]
     counts: CheckCounts
@@ -112,11 +112,15 @@ def conclude(
         narrowed=is_narrowed(plan, recipe),
         fingerprint_only=plan.spec.fingerprint_only,
     )
+    # Complete is: would be Passed if every check that failed had passed. Failing is another question.
+    as_if_passed = tuple(
+        replace(check, status=CheckStatus.PASSED) if check.status is CheckStatus.FAILED else check for check in records
+    )
     return Conclusion(
         checks=records,
         counts=count_checks(records),
         verdict=decide_verdict(inputs),
-        incomplete=incomplete_reasons(inputs),
+        incomplete=incomplete_reasons(replace(inputs, checks=as_if_passed)),
     )
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The deliver Job: `python3 -m evidencerun.deliver.main`.
 
-Both targets are tried; one that fails does not stop the other. Runs in the tenant's namespace with the tenant's Secret and claim, without any API token. Doing it twice does no harm.
+Both targets are tried; one that fails does not stop the other. It runs in the tenant's namespace, with the tenant's
+Secret and claim and without any API token. Doing it twice does no harm.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ def run(environ: Mapping[str, str], *, clock: Clock, log: StepLog) -> Outcome:
         try:
             ref = deliver()
         except (Error, OSError) as raised:
-            fault = raised if isinstance(raised, Error) else _disk_fault(raised)
-            log("failed", kind=kind, error=fault.diagnostics())
-            errors.append(Undelivered(kind=kind, fault=fault))
+            cause = raised if isinstance(raised, Error) else _disk_fault(raised)
+            log("failed", kind=kind, error=cause.diagnostics())
+            errors.append(Undelivered(kind=kind, fault=cause))
             continue
         log("delivered", kind=kind, ref=ref)
         delivered.append(Delivered(kind=kind, ref=ref))

@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import httpx
@@ -38,6 +38,22 @@ class RegistryAccess:
     plain_http: bool = False
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = field(default=random.SystemRandom().uniform)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One request as it is meant; it may be sent several times."""
+
+    method: str
+    url: httpx.URL
+    scope: str
+    headers: dict[str, str]
+    content: bytes | None
+
+    @property
+    def where(self) -> str:
+        """The request in words, without its query: that may hold a signature."""
+        return f"{self.method} {self.url.host}{self.url.path}"
 
 
 class Transport:
@@ -73,12 +89,11 @@ class Transport:
         attempts: int = _ATTEMPTS,
     ) -> Iterator[httpx.Response]:
         """Yield a response whose body has not been read. `path` is relative to /v2/ or the registry's own URL."""
-        url = self.url(path)
-        response = self._patiently(method, url, scope, headers or {}, content, attempts)
+        call = _Call(method=method, url=self.url(path), scope=scope, headers=dict(headers or {}), content=content)
+        response = self._follow(call, self._patiently(call, attempts))
         try:
-            response = self._follow(method, response, headers or {})
             if response.status_code not in accept:
-                raise refusal(response.status_code, f"{method} {url.host}{url.path}", _start(response))
+                raise refusal(response.status_code, call.where, _start(response))
             yield response
         finally:
             response.close()
@@ -111,20 +126,12 @@ class Transport:
     def _is_registry(self, url: httpx.URL) -> bool:
         return (url.scheme, url.host, url.port) == (self.base.scheme, self.base.host, self.base.port)
 
-    def _patiently(
-        self,
-        method: str,
-        url: httpx.URL,
-        scope: str,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        attempts: int,
-    ) -> httpx.Response:
+    def _patiently(self, call: _Call, attempts: int) -> httpx.Response:
         """Return the last response, trying again after errors that may pass."""
         for attempt in range(1, attempts + 1):
             last = attempt == attempts
             try:
-                response = self._authorized(method, url, scope, headers, content)
+                response = self._authorized(call)
             except RegistryError as fault:
                 if last or not fault.retryable:
                     raise
@@ -134,41 +141,37 @@ class Transport:
                 return response
             response.close()
             self._pause(attempt, response.headers.get("Retry-After", ""))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
-    def _authorized(
-        self, method: str, url: httpx.URL, scope: str, headers: Mapping[str, str], content: bytes | None
-    ) -> httpx.Response:
+    def _authorized(self, call: _Call) -> httpx.Response:
         """Send once; after a challenge once more, with what it asks for."""
-        response = self._once(method, url, headers, content, authorization=self._authorizer.header(scope))
+        response = self._once(call, self._authorizer.header(call.scope))
         if response.status_code != 401:
             return response
         challenge = parse_challenge(response.headers.get("WWW-Authenticate", ""))
-        if not self._authorizer.answer(challenge, scope, str(self.base)):
+        if not self._authorizer.answer(challenge, call.scope, str(self.base)):
             return response
         response.close()
-        return self._once(method, url, headers, content, authorization=self._authorizer.header(scope))
+        return self._once(call, self._authorizer.header(call.scope))
 
-    def _once(
-        self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None, *, authorization: str = ""
-    ) -> httpx.Response:
-        sent = dict(headers) | ({"Authorization": authorization} if authorization else {})
-        request = self._http.build_request(method, url, headers=sent, content=content)
+    def _once(self, call: _Call, authorization: str = "") -> httpx.Response:
+        headers = call.headers | ({"Authorization": authorization} if authorization else {})
+        request = self._http.build_request(call.method, call.url, headers=headers, content=call.content)
         try:
             return self._http.send(request, stream=True)
         except httpx.HTTPError as fault:
-            raise unreachable(f"{method} {url.host}{url.path}", fault) from fault
+            raise unreachable(call.where, fault) from fault
 
-    def _follow(self, method: str, response: httpx.Response, headers: Mapping[str, str]) -> httpx.Response:
+    def _follow(self, call: _Call, response: httpx.Response) -> httpx.Response:
         """Follow redirects of reads, to object stores mostly, without the Authorization header."""
         for _ in range(_REDIRECTS_MAX):
-            if response.status_code not in _REDIRECTS or method not in ("GET", "HEAD"):
+            if response.status_code not in _REDIRECTS or call.method not in ("GET", "HEAD"):
                 return response
             url = absolute(str(response.url), response.headers.get("Location", ""))
             response.close()
             if url.scheme != "https" and not (self._access.plain_http and url.scheme == "http"):
                 raise mismatch(str(self.base), "the registry redirects to a place without TLS", f"found {url.host!r}")
-            response = self._once(method, url, headers, None)
+            response = self._once(replace(call, url=url))
         if response.status_code in _REDIRECTS:
             response.close()
             raise mismatch(str(self.base), "the registry redirects too often", f"more than {_REDIRECTS_MAX} times")

@@ -25,6 +25,8 @@ Value = str | int | float | bool | Mapping[str, "Value"] | Sequence["Value"]
 
 def write_yaml(document: Mapping[str, Value]) -> bytes:
     """Return `document` as UTF-8 YAML with a final newline."""
+    if not document:
+        return b"{}\n"
     return "".join(line + "\n" for line in _mapping(document, "")).encode()
 
 

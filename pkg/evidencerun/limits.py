@@ -64,6 +64,8 @@ STATEMENT_MAX: Final = 10 * MIB
 YAML_NODES_MAX: Final = 50_000
 """Nodes of a YAML document (keys, values, collections): the largest real recipe has about 400; 50,000 are read in
 less than half a second."""
+RECIPE_NODES_MAX: Final = 20_000
+"""Nodes of a recipe or a catalog, which is printed three times when it is loaded."""
 YAML_DEPTH_MAX: Final = 64
 """Nesting of a YAML document; Helm values in real recipes go to about 12."""
 YAML_SCALAR_MAX: Final = 64 * KIB

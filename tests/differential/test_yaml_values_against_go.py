@@ -49,6 +49,8 @@ def agrees(text: str, kind: str, theirs: str) -> bool:
     except InputError as refusal:
         number = float.fromhex(theirs) if kind == "float" and theirs not in ("nan", "+inf", "-inf") else math.nan
         overflows = kind == "str" and "e" in text.lower()
+        if text == "<<":
+            return refusal.code == "E1116"
         return refusal.code == "E1114" and (math.isnan(number) or abs(number) >= 2**63 or overflows)
     if kind == "float":
         return our_kind == "float" and float(our_text) == float.fromhex(theirs)

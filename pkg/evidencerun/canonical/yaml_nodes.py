@@ -33,44 +33,53 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scalar:
+class _Placed:
+    """What all nodes share: where they begin. Plain numbers, because a document has tens of thousands of nodes."""
+
+    line: int
+    column: int
+
+    @property
+    def mark(self) -> Mark:
+        """The place as one value."""
+        return Mark(line=self.line, column=self.column)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scalar(_Placed):
     """A scalar. `tag` is the full tag that was written, "" without one (`!` counts as none)."""
 
     text: str
     style: ScalarStyle
-    mark: Mark
     tag: str = ""
     anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sequence:
+class Sequence(_Placed):
     """A list; `flow` says that it was written with brackets."""
 
     items: tuple[Node, ...]
     flow: bool
-    mark: Mark
     tag: str = ""
     anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mapping:
+class Mapping(_Placed):
     """Key and value pairs in the order of the document; `flow` says that it was written with braces."""
 
     pairs: tuple[tuple[Node, Node], ...]
     flow: bool
-    mark: Mark
     tag: str = ""
     anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alias:
+class Alias(_Placed):
     """A reference to an anchored node, kept as a reference: nothing is ever expanded."""
 
     name: str
-    mark: Mark
 
 
 Node = Scalar | Sequence | Mapping | Alias

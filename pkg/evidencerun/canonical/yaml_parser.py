@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import yaml
-from yaml.cyaml import CParser  # type: ignore[attr-defined]  # the stubs do not export it
 from yaml.events import (
     AliasEvent,
     CollectionEndEvent,
@@ -30,7 +29,6 @@ from evidencerun.canonical.yaml_dialects import LINE_STARTING_MARK, readers_diff
 from evidencerun.canonical.yaml_nodes import (
     Alias,
     Mapping,
-    Mark,
     Node,
     Scalar,
     ScalarStyle,
@@ -38,6 +36,12 @@ from evidencerun.canonical.yaml_nodes import (
     key_text,
 )
 from evidencerun.errors import InputError
+
+try:
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]  # the stubs do not export it
+except ImportError as fault:
+    # The pure Python scanner takes other texts than Go's library, so it is no substitute.
+    raise ImportError("PyYAML is installed without libyaml; install a build that has it") from fault
 
 _STYLES: Final = {style.value: style for style in ScalarStyle}
 _WIDE_ENCODINGS: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -159,12 +163,14 @@ class _Composer:
         if isinstance(event, AliasEvent):
             return self._alias(event)
         tag, anchor = self._properties(event)
-        mark = _mark(event)
         assert isinstance(event, SequenceStartEvent | MappingStartEvent)
+        line, column = _place(event)
         flow = bool(event.flow_style)
         if isinstance(event, SequenceStartEvent):
-            return Sequence(items=self._items(depth, flow), flow=flow, mark=mark, tag=tag, anchor=anchor)
-        return Mapping(pairs=self._pairs(depth, flow), flow=flow, mark=mark, tag=tag, anchor=anchor)
+            items = self._items(depth, flow)
+            return Sequence(items=items, flow=flow, line=line, column=column, tag=tag, anchor=anchor)
+        pairs = self._pairs(depth, flow)
+        return Mapping(pairs=pairs, flow=flow, line=line, column=column, tag=tag, anchor=anchor)
 
     def _items(self, depth: int, in_flow: bool) -> tuple[Node, ...]:
         items = []
@@ -174,7 +180,7 @@ class _Composer:
 
     def _pairs(self, depth: int, in_flow: bool) -> tuple[tuple[Node, Node], ...]:
         pairs = []
-        seen: dict[str, Mark] = {}
+        seen: dict[str, Node] = {}
         while not isinstance(event := self._next(), CollectionEndEvent):
             key = self._node(event, depth + 1, in_flow)
             text = key_text(key)
@@ -182,7 +188,7 @@ class _Composer:
                 self._refuse_at(event, "E1109", "has a second key without text", "the order of such keys is undefined")
             if text in seen:
                 self._refuse_at(
-                    event, "E1109", f"has the key {_shown(text)} twice", f"it stands at {seen[text]} as well",
+                    event, "E1109", f"has the key {_shown(text)} twice", f"it stands at {seen[text].mark} as well",
                     "keep one of them",
                 )  # fmt: skip
             if isinstance(key, Sequence | Mapping) and "?" in self._source[_index(event.start_mark) : self._end]:
@@ -192,20 +198,22 @@ class _Composer:
                     "has a key that YAML readers understand differently",
                     "it is a collection that holds a question mark",
                 )
-            seen[text] = key.mark
+            seen[text] = key
             pairs.append((key, self._node(self._next(), depth + 1, in_flow)))
         return tuple(pairs)
 
     def _scalar(self, event: ScalarEvent, in_flow: bool) -> Scalar:
         text = event.value
-        source = self._source[_index(event.start_mark) : self._end + 1]
-        if quarrel := readers_differ(event, source, in_flow=in_flow):
+        if quarrel := readers_differ(event, self._source, in_flow=in_flow):
             self._refuse_at(event, "E1117", "has a text that YAML readers understand differently", *quarrel)
         if len(text) > self._bounds.max_scalar or len(text.encode()) > self._bounds.max_scalar:
             self._refuse_at(event, "E1110", "has a value that is too long", f"at most {self._bounds.max_scalar} bytes")
         tag, anchor = self._properties(event)
         style = _STYLES[event.style or ""]
-        return Scalar(text=text, style=style, mark=_mark(event), tag=tag, anchor=anchor)
+        if text == "<<" and style is ScalarStyle.PLAIN and not self._references:
+            self._refuse_at(event, "E1116", "uses a merge key", "<< is not read here", "write the keys out")
+        line, column = _place(event)
+        return Scalar(text=text, style=style, line=line, column=column, tag=tag, anchor=anchor)
 
     def _alias(self, event: AliasEvent) -> Alias:
         if not self._references:
@@ -214,7 +222,8 @@ class _Composer:
             )
         if event.anchor not in self._anchors:
             self._refuse_at(event, "E1112", f"uses the alias *{event.anchor}", "nothing above has that anchor")
-        return Alias(name=event.anchor, mark=_mark(event))
+        line, column = _place(event)
+        return Alias(name=event.anchor, line=line, column=column)
 
     def _properties(self, event: Any) -> tuple[str, str]:
         """Return the tag that was written and the anchor, "" for none."""
@@ -235,7 +244,7 @@ class _Composer:
         return tag, anchor
 
     def _refuse_at(self, event: Event, code: str, what: str, why: str, fix: str = "") -> NoReturn:
-        _refuse(code, f"{self._what} {what}", str(_mark(event)), why, fix)
+        _refuse(code, f"{self._what} {what}", "line {}, column {}".format(*_place(event)), why, fix)
 
 
 def _refuse(code: str, what: str, where: str, why: str, fix: str = "") -> NoReturn:
@@ -246,8 +255,10 @@ def _index(mark: Any) -> int:
     return int(mark.index)
 
 
-def _mark(event: Any) -> Mark:
-    return Mark(line=event.start_mark.line + 1, column=event.start_mark.column + 1)
+def _place(event: Any) -> tuple[int, int]:
+    """Return line and column where the event begins, from 1."""
+    mark = event.start_mark
+    return mark.line + 1, mark.column + 1
 
 
 def _shown(text: str) -> str:

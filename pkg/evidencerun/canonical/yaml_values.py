@@ -26,7 +26,6 @@ _INTEGER: Final = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO](
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _LOOSE_UNDERSCORE: Final = re.compile(r"(?<![0-9])_|_(?![0-9])")
 """Behind a leading point an underscore must stand between digits; elsewhere all are dropped."""
-_MERGE_KEY: Final = "<<"
 _DIGITS_MAX: Final = 400
 
 
@@ -123,8 +122,6 @@ def _integer(found: re.Match[str]) -> int | None:
 def _key(node: Node, what: str) -> str:
     if not isinstance(node, Scalar):
         _refuse("E1116", f"{what} has a key that is no scalar", node.mark, "keys are text here")
-    if node.style is ScalarStyle.PLAIN and node.text == _MERGE_KEY:
-        _refuse("E1116", f"{what} uses a merge key", node.mark, "<< is not read here", "write the keys out")
     return node.text
 
 

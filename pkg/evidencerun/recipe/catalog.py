@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from evidencerun import limits
 from evidencerun.canonical import Mapping, Node, YamlLimits, parse_tree
 from evidencerun.recipe.field_reader import Fields, refuse
 
@@ -62,7 +63,8 @@ def load_catalog(text: bytes) -> ValidatorCatalog:
             line, column and cause.
 
     """
-    tree = parse_tree(text, what="the catalog", bounds=YamlLimits(), references=False)
+    bounds = YamlLimits(max_nodes=limits.RECIPE_NODES_MAX)
+    tree = parse_tree(text, what="the catalog", bounds=bounds, references=False)
     unknown: list[tuple[str, Node]] = []
     top = Fields(tree, "", _FIELDS, unknown)
     kind, version = top.text("kind", required=True), top.text("apiVersion", required=True)
@@ -76,7 +78,10 @@ def load_catalog(text: bytes) -> ValidatorCatalog:
             refuse("E1221", f"{path} names the check {entry.name} again", node, why="names are unique")
         found[entry.name] = entry
     metadata = Fields(
-        top.member("metadata") or Mapping(pairs=(), flow=True, mark=tree.mark), "metadata", _METADATA_FIELDS, unknown
+        top.member("metadata") or Mapping(pairs=(), flow=True, line=tree.line, column=tree.column),
+        "metadata",
+        _METADATA_FIELDS,
+        unknown,
     )
     return ValidatorCatalog(
         api_version=version,

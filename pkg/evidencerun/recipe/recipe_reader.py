@@ -7,6 +7,7 @@ import difflib
 import re
 from typing import Final, NoReturn
 
+from evidencerun import limits
 from evidencerun.canonical import (
     Mapping,
     Node,
@@ -91,12 +92,16 @@ def load_recipe(text: bytes) -> Recipe:
         InputError: with line, column and cause.
 
     """
-    tree = parse_tree(text, what="the recipe", bounds=YamlLimits(), references=False)
+    bounds = YamlLimits(max_nodes=limits.RECIPE_NODES_MAX)
+    tree = parse_tree(text, what="the recipe", bounds=bounds, references=False)
     unknown: list[tuple[str, Node]] = []
     top = Fields(tree, "", _FIELDS, unknown)
     _check_kind(top)
     metadata = Fields(
-        top.member("metadata") or Mapping(pairs=(), flow=True, mark=tree.mark), "metadata", _METADATA_FIELDS, unknown
+        top.member("metadata") or Mapping(pairs=(), flow=True, line=tree.line, column=tree.column),
+        "metadata",
+        _METADATA_FIELDS,
+        unknown,
     )
     ordered = canonical_tree(tree)
     canonical = _stable(emit(ordered))

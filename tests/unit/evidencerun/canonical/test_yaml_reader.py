@@ -39,6 +39,7 @@ STRICTER = {
     "an alias": (b"a: 1\nb: *x\n", "E1111", "line 2, column 4"),
     "a tag": (b"a: !!str 1\n", "E1113", "line 1, column 4"),
     "a merge key": (b"<<: {a: 1}\n", "E1116", "line 1, column 1"),
+    "a merge key as value": (b"a: [<<]\n", "E1116", "line 1, column 5"),
     "a collection as key": (b"[a]: 1\n", "E1116", "line 1, column 1"),
     "NaN": (b"a: .nan\n", "E1114", "line 1, column 4"),
     "an infinity": (b"a: -.inf\n", "E1114", "line 1, column 4"),

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from evidencerun import limits
 from evidencerun.canonical import parse_json
 from evidencerun.errors import EvidenceError, InputError
 
-_WHERE = "bom.cdx.json"
+FORMAT: Final = "CycloneDX"
+SPEC_VERSION: Final = "1.6"
+_WHERE: Final = "bom.cdx.json"
 
 
 def component_count(data: bytes) -> int:
@@ -45,7 +47,7 @@ def _components(data: bytes) -> list[dict[str, Any]]:
         bom = parse_json(data, what=_WHERE, max_bytes=limits.BOM_MAX)
     except InputError as fault:
         raise EvidenceError("E2060", fault.what, where=fault.where, why=fault.why) from fault
-    if not isinstance(bom, dict) or bom.get("bomFormat") != "CycloneDX":
+    if not isinstance(bom, dict) or bom.get("bomFormat") != FORMAT:
         raise EvidenceError("E2060", "the bill of materials is no CycloneDX document", where=_WHERE)
     components = bom.get("components", [])
     if not isinstance(components, list) or not all(isinstance(entry, dict) for entry in components):

@@ -24,8 +24,6 @@ from packageurl import PackageURL
 
 from evidencerun.bom.images import image_digest, parse_reference
 
-FORMAT: Final = "CycloneDX"
-SPEC_VERSION: Final = "1.6"
 _NAMESPACE: Final = uuid.UUID("6f0d4a0e-5c0a-5d3b-9d0b-3d6f6a2c1e77")
 """Our own namespace of name-based UUIDs, made once; with it a serial number follows from run and time."""
 UNKNOWN: Final = "unknown"

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Final
 
-_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()#+!|<>~&:@])")
+_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()#+!|<>~&@]|:(?=/))")
 _UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Controls, format characters (right-to-left overrides, joiners), surrogates, unassigned, line separators."""
 

@@ -18,8 +18,7 @@ from evidencerun.attest.predicate import (
     RedactionSummary,
     ValidatorImage,
 )
-from evidencerun.bom.bom_reader import component_count
-from evidencerun.bom.cyclonedx_bom import FORMAT, SPEC_VERSION
+from evidencerun.bom.bom_reader import FORMAT, SPEC_VERSION, component_count
 from evidencerun.bundle import layout
 from evidencerun.bundle.manifest import load_manifest
 from evidencerun.bundle.phase_reports import phases_of

@@ -26,7 +26,13 @@ jq -r '.files[] | (.sha256 | ltrimstr("sha256:")) + "  " + .path' manifest.json 
 3. No file is there that the manifest does not list:
 
 ```sh
-for file in * .[!.]* */* */.[!.]* */*/*; do [ -f "$file" ] && printf '%s\n' "$file"; done |
+walk() {
+  for entry in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+    if [ -d "$entry" ] && [ ! -L "$entry" ]; then walk "$entry"
+    elif [ -e "$entry" ] || [ -L "$entry" ]; then printf '%s\n' "${entry#./}"; fi
+  done
+}
+walk . |
   jq -Rn -e --slurpfile m manifest.json '[inputs] - [$m[0].files[].path]
     - ["manifest.json", "statement.intoto.json", "attestation.intoto.jsonl"] == []'
 ```

@@ -102,7 +102,8 @@ def refused(fault: Error) -> VerificationReport:
 
 def _intact(asked: Interrogation, duties: DutiesResult) -> None:
     count = len(duties.manifest.files)
-    asked.yes(f"{count} of {count} files match the manifest; what can be derived was derived again")
+    derived = "everything that follows from them was derived again" if duties.record else "no run record is among them"
+    asked.yes(f"{count} of {count} files match the manifest; {derived}")
 
 
 def _who(asked: Interrogation, signature: Signature, key: PublicKey | None) -> None:

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run that passes: what it leaves, who accepts it, what is refused once it was touched."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evidence_lab import DEMO_WEB, PROBES, Evidence, recipe
+
+SPEC = {
+    "recipe": {
+        "inline": recipe(
+            components=[DEMO_WEB],
+            checks={"deployment": ["expected-resources", "node-agreement"]},
+            constraints=[{"name": "K8s.server.version", "value": ">= 1.30"}],
+        )
+    },
+    "deadline": "10m",
+}
+
+
+@pytest.fixture(scope="module")
+def passed(installed: Any) -> Any:
+    """A finished run, shared by this module: (lab, run, files of the bundle)."""
+    lab = Evidence(cluster=installed)
+    run = lab.finished(lab.start(SPEC, prefix="passing"))
+    yield lab, run, lab.bundle(run)
+    for name in lab.made:
+        installed.kubectl("delete", "evr", "-n", "evidence", name, "--wait=false")
+
+
+@pytest.fixture
+def folder(passed: Any, tmp_path: Path) -> Path:
+    """The bundle unpacked, with the public key beside it."""
+    lab, _, files = passed
+    for name, data in files.items():
+        path = tmp_path / "bundle" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    (tmp_path / "evidence.pub").write_bytes(lab.public_key())
+    return tmp_path
+
+
+def test_the_verdict_and_its_numbers(passed: Any):
+    lab, run, _ = passed
+    status = run["status"]
+    nodes = len(lab.cluster.nodes())
+    assert status["verdict"] == "Passed"
+    assert (status["nodes"]["targeted"], status["nodes"]["reported"]) == (nodes, nodes)
+    counts = status["checks"]
+    assert (counts["declared"], counts["passed"], counts["skipped"]) == (2, 1, 1)
+    assert all(c["status"] == "True" for c in status["conditions"] if c["type"] in ("Sealed", "CleanedUp", "Complete"))
+
+
+def test_every_child_was_created_once_and_nothing_is_left(passed: Any):
+    lab, run, _ = passed
+    created = lab.created(run["metadata"]["uid"])
+    assert len([name for name in created if name.startswith("jobs/")]) == 2
+    assert all(len(uids) == 1 for uids in created.values()), created
+    assert lab.leftovers(run["metadata"]["uid"]) == []
+    assert lab.cluster.kubectl("get", "pods", "-n", PROBES, "-o", "name").stdout == ""
+
+
+def test_evr_accepts_it_and_says_what_is_not_proven(folder: Path, passed: Any):
+    done = passed[0].verify(folder / "bundle", folder / "evidence.pub")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Does not prove" in done.stdout
+    assert "nothing is claimed about GPUs" in done.stdout
+
+
+def test_without_a_key_it_is_not_accepted(folder: Path, passed: Any):
+    assert passed[0].verify(folder / "bundle").returncode == 13
+
+
+def test_cosign_accepts_the_signature_over_the_manifest(folder: Path, installed: Any):
+    words = [
+        "cosign", "verify-blob-attestation", "--key", "../evidence.pub", "--insecure-ignore-tlog",
+        "--bundle", "attestation.intoto.jsonl", "--type", "https://aicr.run/recipe-evidence/v3", "manifest.json",
+    ]  # fmt: skip
+    done = subprocess.run(words, cwd=folder / "bundle", capture_output=True, text=True, env=installed.environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_commands_of_verify_md_agree(folder: Path, installed: Any):
+    """VERIFY.md's own commands, with nothing but cosign, sha256sum and jq on PATH."""
+    only = folder / "bin"
+    only.mkdir()
+    for name in ("cosign", "sha256sum", "jq", "sh", "env"):
+        found = shutil.which(name, path=installed.environment["PATH"])
+        assert found, f"{name} is needed for this test"
+        (only / name).symlink_to(found)
+    text = (folder / "bundle/VERIFY.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:sh|console|bash)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert blocks, "VERIFY.md has no commands"
+    script = "set -eu\n" + "\n".join(blocks)
+    shutil.copy(folder / "evidence.pub", folder / "bundle-key.pub")
+    done = subprocess.run(
+        ["/bin/sh", "-c", script.replace("evidence.pub", str(folder / "evidence.pub"))],
+        cwd=folder / "bundle", capture_output=True, text=True, env={"PATH": str(only), "HOME": str(folder)},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    assert (only / "cosign").exists()
+
+
+@pytest.mark.parametrize("name", ["run.json", "recipe.yaml", "snapshot.yaml", "nodes.json", "manifest.json"])
+def test_one_changed_byte_is_refused(folder: Path, passed: Any, name: str):
+    path = folder / "bundle" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    assert passed[0].verify(folder / "bundle", folder / "evidence.pub").returncode == 20
+
+
+def test_the_logs_are_apart_and_bound_by_their_digest(passed: Any):
+    lab, run, files = passed
+    with tarfile.open(fileobj=io.BytesIO(lab.logs(run)), mode="r:gz") as archive:
+        names = archive.getnames()
+    assert any("expected-resources" in name for name in names), names
+    assert not any(name.startswith("logs/") for name in files)
+    assert run["status"]["bundle"]["logsDigest"] in files["run.json"].decode()
+
+
+def test_images_that_ran_are_recorded_by_digest(passed: Any):
+    _, _, files = passed
+    record, bom = json.loads(files["run.json"]), files["bom.cdx.json"].decode()
+    digests = set(re.findall(r"evidencerun\.local/[a-z-]+@sha256:[0-9a-f]{64}", json.dumps(record)))
+    assert digests, "run.json names no image by digest"
+    assert all(digest.split("@")[1] in bom for digest in digests)
+
+
+def test_names_of_nodes_do_not_leave_the_cluster(passed: Any):
+    lab, _, files = passed
+    for name in lab.cluster.nodes():
+        for path, data in files.items():
+            assert re.search(rb"\b" + name.encode() + rb"\b", data) is None, f"{path} names {name}"
+
+
+def test_kubectl_alone_is_enough(passed: Any, tmp_path: Path):
+    """The literal command in status.bundle.fetch, run in a shell."""
+    lab, run, _ = passed
+    environment = {**os.environ, **lab.cluster.environment}
+    subprocess.run(["bash", "-c", run["status"]["bundle"]["fetch"]], cwd=tmp_path, check=True, env=environment)
+    assert (tmp_path / "bundle.tar.gz").read_bytes() == lab.archive(run)

@@ -58,10 +58,9 @@ def build(spec: ImageSpec, out: Path, cache: Path) -> str:
         env=ENVIRONMENT,
         labels=labels,
     )
-    sizes = " + ".join(f"{part.size / 1e6:.1f}" for part in parts)
-    print(
-        f"{name}@{digest}\n  {sum(part.size for part in parts) / 1e6:.1f} MB compressed: {sizes} (base, wheels, code)"
-    )
+    print(f"{name}@{digest}")
+    for part, title in zip(parts, ("base", "wheels", "code"), strict=True):
+        print(f"  {title:7}{part.size / 1e6:6.1f} MB compressed  {part.digest}")
     return f"{name}@{digest}"
 
 
@@ -109,7 +108,8 @@ def try_image(spec: ImageSpec, out: Path) -> None:
             raise rootfs.RootfsError(f"{spec.name} holds a shell: {', '.join(shells)}")
         root.chmod(0o755)
         command = ["chroot", f"--userspec={UID}:{UID}", str(root), "/usr/bin/python3", "-c", _TRIAL]
-        done = subprocess.run([*command, json.dumps([modules, absent])], env=ENVIRONMENT, check=False)
+        environment = ENVIRONMENT | {"PATH": ociarchive.DEFAULT_PATH}
+        done = subprocess.run([*command, json.dumps([modules, absent])], env=environment, check=False)
     if done.returncode:
         raise rootfs.RootfsError(f"{spec.name} does not work: see the message above")
     print(f"{spec.name}: imports {', '.join(modules)} as user {UID}; no shell, none of {', '.join(absent)}")
@@ -135,6 +135,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the archives (default: build/images)")
     options = parser.parse_args()
     begun = time.monotonic()
+    os.umask(0o022)  # modes are part of the digest, the building user's umask must not be
     try:
         if options.command == "check":
             check(options.out)

@@ -15,6 +15,7 @@ from evidencerun.recipe.model import (
     UnknownField,
 )
 from evidencerun.recipe.recipe_reader import API_VERSIONS, load_recipe
+from evidencerun.recipe.validation_input import validation_input
 
 __all__ = [
     "ANY",
@@ -35,4 +36,5 @@ __all__ = [
     "lint",
     "load_catalog",
     "load_recipe",
+    "validation_input",
 ]

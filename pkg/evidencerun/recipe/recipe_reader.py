@@ -16,6 +16,7 @@ from evidencerun.canonical import (
     canonical_yaml,
     emit,
     parse_tree,
+    plain_value,
     sha256_hex,
     without_producer_version,
 )
@@ -84,9 +85,9 @@ _UNRESOLVED: Final = {
 def load_recipe(text: bytes) -> Recipe:
     """Return the recipe in `text` (at most `limits.RECIPE_MAX` bytes of UTF-8 YAML).
 
-    Refused: what is no RecipeResult of a known apiVersion; duplicate keys, aliases, anchors, tags, several documents;
-    a misspelt field; a constraint that does not parse; a form whose canonical form is not stable. Fields that no
-    generation knows are kept and listed in `Recipe.unknown_fields`.
+    Refused: what is no RecipeResult of a known apiVersion; duplicate keys, aliases, anchors, tags, merge keys, several
+    documents; NaN, infinities and integers beyond 64 bits; a misspelt field; a constraint that does not
+    parse; a document whose canonical form is not stable. Fields that no generation knows are kept and listed in `Recipe.unknown_fields`.
 
     Raises:
         InputError: with line, column and cause.
@@ -94,6 +95,8 @@ def load_recipe(text: bytes) -> Recipe:
     """
     bounds = YamlLimits(max_nodes=limits.RECIPE_NODES_MAX)
     tree = parse_tree(text, what="the recipe", bounds=bounds, references=False)
+    # Numbers without a finite or exact value are refused wherever they stand: other readers get the document too.
+    plain_value(tree, what="the recipe")
     unknown: list[tuple[str, Node]] = []
     top = Fields(tree, "", _FIELDS, unknown)
     _check_kind(top)

@@ -16,6 +16,7 @@ from evidencerun.recipe import (
     Profile,
     UnknownField,
     load_recipe,
+    validation_input,
 )
 
 WHOLE = b"""\
@@ -166,3 +167,14 @@ def test_a_bare_input_is_no_expression() -> None:
     text = "validation: {performance: {constraints: [{name: inference-model, value: '>='}]}}\n"
 
     assert load_recipe(minimal(text)).phase("performance").constraints[0].bare
+
+
+def test_validation_input_keeps_the_spelling() -> None:
+    text = (
+        "criteria: {os: ubuntu}\nconstraints:\n- {value: 24.10, name: OS.release.VERSION_ID}\nmetadata: {version: v}\n"
+    )
+
+    assert validation_input(load_recipe(minimal(text))).decode() == (
+        "apiVersion: aicr.run/v1\nconstraints:\n    - {name: OS.release.VERSION_ID, value: 24.10}\n"
+        "criteria: {os: ubuntu}\nkind: ValidationInput\n"
+    )

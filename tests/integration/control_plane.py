@@ -100,6 +100,7 @@ def _controller_manager(folder: Path, ports: _Ports, programs: Path) -> list[str
         "--kubeconfig", kubeconfig,
         "--service-account-private-key-file", folder / "sa.key",
         "--root-ca-file", folder / "certificates" / "apiserver.crt",
+        "--flex-volume-plugin-dir", folder / "flex-volume-plugins",
         "--use-service-account-credentials",
         "--leader-elect=false",
         "--bind-address", "127.0.0.1",

@@ -29,6 +29,10 @@ _FOLDERS = (
 )
 """Mount points of the nodes. They are made on the host, for the nodes share its root file system."""
 
+_NETNS = Path("/run/netns")
+_SIDE_EFFECTS = (str(_NETNS), "/run/mount")
+"""Directories that ip(8) and mount(8) make when they are first used."""
+
 
 def _sysctl_file(name: str) -> Path:
     return Path("/proc/sys") / name.replace(".", "/")
@@ -56,9 +60,16 @@ def remember(settings: Settings) -> None:
     values = {
         name: _sysctl_file(name).read_text(encoding="ascii").strip() for name in _SYSCTLS if _sysctl_file(name).exists()
     }
-    missing = [str(part) for folder in _FOLDERS for part in (Path(folder), *Path(folder).parents) if not part.exists()]
+    wanted = map(Path, (*_FOLDERS, *_SIDE_EFFECTS))
+    missing = [str(part) for folder in wanted for part in (folder, *folder.parents) if not part.exists()]
     found = {"boot": boot_id(), "sysctl": values, "made": sorted(set(missing), reverse=True)}
     write(path, json.dumps(found, indent=1))
+
+
+def _is_mounted(path: Path) -> bool:
+    """Whether `path` is a mount point, bind mounts of the same file system included."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    return any(line.split()[4] == str(path) for line in lines)
 
 
 def _put_back(settings: Settings) -> None:
@@ -70,6 +81,8 @@ def _put_back(settings: Settings) -> None:
         for name, value in found["sysctl"].items():
             if _sysctl_file(name).read_text(encoding="ascii").strip() != value:
                 _sysctl_file(name).write_text(value, encoding="ascii")
+    if str(_NETNS) in found["made"] and _is_mounted(_NETNS) and not any(_NETNS.iterdir()):
+        run(["umount", _NETNS])
     for folder in found["made"]:
         if Path(folder).is_dir() and not any(Path(folder).iterdir()):
             Path(folder).rmdir()
@@ -101,7 +114,7 @@ def ensure(settings: Settings) -> None:
 
 def netns_exists(settings: Settings, number: int) -> bool:
     """Whether the network namespace of a node exists."""
-    return Path("/run/netns", settings.netns(number)).exists()
+    return (_NETNS / settings.netns(number)).exists()
 
 
 def add_node(settings: Settings, number: int) -> None:

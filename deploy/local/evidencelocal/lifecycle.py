@@ -117,13 +117,17 @@ def down(settings: Settings) -> None:
     """End the cluster and leave nothing behind; works on any remains, and on none."""
     numbers = node.existing(settings)
     ended = processes.kill_all(settings)
+    if ended:
+        say(f"{ended} processes ended")
     for number in range(1, MAX_NODES + 1):
         node.remove(settings, number)
     hostnet.remove(settings)
+    if numbers:
+        say("network, cgroups and kernel settings put back")
     if settings.state.exists():
         shutil.rmtree(settings.state)
     if ended or numbers:
-        say(f"ended: {ended} processes, {len(numbers)} nodes; nothing is left")
+        say(f"state directory with {len(numbers)} nodes removed; nothing is left")
     else:
         say("no cluster was running; nothing is left")
 

@@ -118,7 +118,7 @@ class FakeKubelet:
 def _self_signed(folder: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake kubelet")])
-    now = datetime.now(UTC)  # noqa: DTZ005
+    now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -520,4 +520,5 @@ def test_a_run_through_store_and_sealer(site: Site) -> None:
     assert site.call("POST", f"{run}/close", token=operator).json()["closed"] is True
     assert not (site.folder / "data/runs" / uid / "nodes").exists()
     assert site.call("GET", f"/v1/bundles/{sealed['bundle']['archiveDigest']}").content == archive.content
-    assert (site.store is not None) and site.store.poll() is None
+    assert site.store is not None
+    assert site.store.poll() is None

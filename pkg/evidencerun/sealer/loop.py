@@ -57,6 +57,8 @@ class Sealer:
             if task is not None:
                 self._serve(task, signer)
         except StoreError as fault:
+            # A store that lost its volume has lost the public key too.
+            self._published = b""
             self._complain(str(fault))
             self._pause = min(self._pause * 1.5, _LONGEST)
             return self._pause

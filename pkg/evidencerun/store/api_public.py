@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from aiohttp import web
@@ -47,9 +48,10 @@ async def get_logs(request: web.Request) -> web.StreamResponse:
     return await send_file(request, published_path(run, Published.LOGS), _GZIP)
 
 
-async def health(_request: web.Request) -> web.Response:
-    """Say that the store answers."""
-    return json_answer(b'{"status":"ok"}\n')
+async def health(request: web.Request) -> web.Response:
+    """Say that the store answers, and whether what it holds outlives its pod."""
+    persistent = service_of(request).settings.persistent
+    return json_answer(json.dumps({"status": "ok", "persistent": persistent}).encode() + b"\n")
 
 
 ROUTES: Final = [

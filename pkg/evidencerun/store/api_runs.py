@@ -42,7 +42,8 @@ async def put_run(request: web.Request) -> web.Response:
 async def get_run(request: web.Request) -> web.Response:
     """Return the RunView."""
     await require(request, OPERATOR)
-    return answer(service_of(request).runs.get(request.match_info["uid"]).view())
+    service = service_of(request)
+    return answer(service.view(service.runs.get(request.match_info["uid"])))
 
 
 async def get_plan(request: web.Request) -> web.Response:
@@ -85,7 +86,7 @@ async def post_seal(request: web.Request) -> web.Response:
     run = service.runs.get(request.match_info["uid"])
     asked = await json_body(request, SealRequest, what="the request to seal")
     await service.seal(run, asked, patience=_SEAL_PATIENCE)
-    return answer(run.view(), status=202)
+    return answer(service.view(run), status=202)
 
 
 async def post_close(request: web.Request) -> web.Response:
@@ -94,7 +95,7 @@ async def post_close(request: web.Request) -> web.Response:
     service = service_of(request)
     run = service.runs.get(request.match_info["uid"])
     await service.close(run)
-    return answer(run.view())
+    return answer(service.view(run))
 
 
 async def delete_run(request: web.Request) -> web.Response:

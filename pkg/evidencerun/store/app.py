@@ -16,6 +16,7 @@ from evidencerun import limits
 from evidencerun.store import api_checks, api_nodes, api_public, api_runs, api_seal, disk, events_log
 from evidencerun.store.api_seal import PUBLISHER
 from evidencerun.store.bodies import BodyGate
+from evidencerun.store.listening import Gatekeeper
 from evidencerun.store.public_keys import Publisher
 from evidencerun.store.requests import BODIES, LARGE_BODIES, SERVICE, errors_as_status
 from evidencerun.store.service import StoreService
@@ -74,10 +75,10 @@ class StoreServer:
         self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, keepalive_timeout=75)
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        handlers = self._runner.server
-        assert handlers is not None
+        server = self._runner.server
+        assert server is not None
         self._server = await loop.create_server(
-            handlers,
+            Gatekeeper(server),
             self._service.settings.host or None,
             self._service.settings.port,
             ssl=context,

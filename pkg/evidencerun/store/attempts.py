@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from evidencerun import limits
@@ -56,7 +56,7 @@ class Attempts:
                 entry = await self._enter(run, request)
             ledger.check_same(entry, request)
             if request.pod is not None:
-                entry = await self._bind(run, entry, request.pod)
+                entry = await self._bind(run, entry, request.pod, gone_is_fine=request.state is AttemptState.ENDED)
             if request.state is AttemptState.ENDED and entry.judged is None and not entry.ended_at:
                 entry = entry.model_copy(update={"ended_at": self._now(), "told": request.ending})
                 await self._save(run, entry)
@@ -77,17 +77,17 @@ class Attempts:
         events_log.note("attempt.entered", run=run.card.uid, check=entry.check, attempt=entry.attempt)
         return entry
 
-    async def _bind(self, run: Run, entry: LedgerEntry, pod: PodRef) -> LedgerEntry:
+    async def _bind(self, run: Run, entry: LedgerEntry, pod: PodRef, *, gone_is_fine: bool) -> LedgerEntry:
         if entry.judged is not None or any(known.uid == pod.uid for known in entry.pods):
             return entry
         try:
             found = await self._cluster.get(PODS, pod.name, namespace=self._namespace)
         except ClusterError as fault:
-            if fault.status == 404:
-                raise conflict(
-                    f"there is no pod {pod.name}", why="it may be gone already; leave it out then"
-                ) from fault
-            raise
+            if fault.status != 404:
+                raise
+            if gone_is_fine:
+                return entry
+            raise conflict(f"there is no pod {pod.name}", why="it is gone, or the name is wrong") from fault
         trouble = ownership_fault(found, run_uid=run.card.uid, job=entry.job_name, pod_uid=pod.uid)
         if trouble:
             raise conflict(f"pod {pod.name} does not belong to Job {entry.job_name}", why=trouble)
@@ -237,31 +237,41 @@ class Attempts:
         self._owners[pod_uid] = entry.job_name
         return True
 
-    def forget(self, run: Run) -> None:
+    async def forget(self, run: Run) -> None:
         """Stop following a run that is closed or abandoned."""
-        for place in [place for place in self._finishers if place[0] == run.card.uid]:
-            self._finishers.pop(place).cancel()
-        for place in [place for place in self._followers if place[0] == run.card.uid]:
-            self._followers.pop(place)[1].cancel()
+        finishers = [place for place in self._finishers if place[0] == run.card.uid]
+        followers = [place for place in self._followers if place[0] == run.card.uid]
+        tasks: list[asyncio.Task[Any]] = [self._finishers.pop(place) for place in finishers]
+        await _cancel([*tasks, *(self._followers.pop(place)[1] for place in followers)])
 
     async def stop(self) -> None:
         """Stop all following; what was received is on the volume."""
-        tasks = [*self._finishers.values(), *(task for _, task in self._followers.values())]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _cancel([*self._finishers.values(), *(task for _, task in self._followers.values())])
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def attempt_log(run: Run, entry: LedgerEntry, dropped: int) -> bytes:
-    """Return the whole log of an attempt; logs of replaced pods come first, each under its pod's name."""
+    """Return the whole log of an attempt; logs of replaced pods come first, each under its pod's name.
+
+    A log that is not whole says so in its last line.
+    """
     folder = run.folder.attempt_folder(entry.key)
+    judged = entry.judged
+    end = b""
+    if judged is not None and not judged.log.complete and judged.log.reason and entry.pods:
+        end = f"\n[evidencerun: this log is not whole: {judged.log.reason}]\n".encode()
     if len(entry.pods) <= 1:
-        return read_log(folder / "log-0", dropped)
+        return read_log(folder / "log-0", dropped) + end
     parts = []
     for index, pod in enumerate(entry.pods):
         parts.append(f"[evidencerun: pod {pod.name}]\n".encode())
         parts.append(read_log(folder / f"log-{index}", dropped if index == len(entry.pods) - 1 else 0))
-    return b"".join(parts)
+    return b"".join(parts) + end
 
 
 def ownership_fault(pod: dict[str, Any], *, run_uid: str, job: str, pod_uid: str) -> str:

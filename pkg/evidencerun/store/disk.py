@@ -33,7 +33,7 @@ def put(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         write_flushed(temporary, data, mode)
         temporary.replace(path)
         flush_folder(path.parent)
@@ -51,7 +51,8 @@ def put_folder(path: Path, files: Mapping[str, bytes]) -> bool:
         return False
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
-        temporary.mkdir(parents=True, mode=0o700)
+        make_folder(path.parent)
+        temporary.mkdir(mode=0o700)
         for name, data in files.items():
             write_flushed(temporary / name, data, 0o600)
         flush_folder(temporary)

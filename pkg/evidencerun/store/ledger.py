@@ -93,6 +93,7 @@ class LedgerEntry(SpecModel):
             message=judged.message if judged else "",
             log_bytes=judged.log.size if judged else 0,
             log_complete=judged.log.complete if judged else False,
+            log_reason=judged.log.reason if judged else "",
             results=judged.results if judged else results,
         )
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from evidencerun.errors import ClusterError, Error, InputError, StoreError
+from evidencerun.errors import ClusterError, Error, EvidenceError, InputError, StoreError
 from evidencerun.store.disk import VolumeFullError
 
 _REASONS: Final = {
@@ -84,7 +84,7 @@ def as_refusal(error: Error) -> RefusalError:
             why = f"{error.what}: {error.why}" if error.why else error.what
             what = "the store cannot ask the Kubernetes API"
             return RefusalError(503, error.code, what, why=why, retry_after=2)
-        case InputError():
+        case InputError() | EvidenceError():
             causes = (str(error),)
             return RefusalError(422, error.code, error.what, why=error.why, fix=error.fix, causes=causes)
         case _:

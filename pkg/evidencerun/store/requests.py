@@ -15,6 +15,7 @@ from evidencerun.errors import Error
 from evidencerun.store import events_log
 from evidencerun.store.bodies import BodyGate, parse_model
 from evidencerun.store.identity import Caller, bearer_token, require_account
+from evidencerun.store.listening import heard
 from evidencerun.store.refusals import RefusalError, as_refusal, status_body
 from evidencerun.store.service import StoreService
 from evidencerun.validation.storeapi import STORE_AUDIENCE
@@ -70,6 +71,7 @@ def refuse(refusal: RefusalError) -> web.Response:
 @web.middleware
 async def errors_as_status(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error as a `Status` object, and log it in one line."""
+    heard(request)
     try:
         return await handler(request)
     except Error as fault:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from evidencerun import limits
 from evidencerun.canonical import sha256_prefixed
-from evidencerun.errors import ClusterError, Error
+from evidencerun.errors import ClusterError, Error, EvidenceError
 from evidencerun.kube.base import EVIDENCE_POLICIES, EVIDENCE_RUNS, NODES, ClusterPort
 from evidencerun.store import events_log
 from evidencerun.store.assembling import assemble_bundle, finish_bundle
@@ -25,7 +25,7 @@ from evidencerun.store.runs import Run, Runs
 from evidencerun.store.settings import Settings
 from evidencerun.validation.duration import parse_duration
 from evidencerun.validation.plan import Plan
-from evidencerun.validation.storeapi import Evaluation, SealAnswer, SealReason, SealRequest, SealState
+from evidencerun.validation.storeapi import Evaluation, RunView, SealAnswer, SealReason, SealRequest, SealState
 
 
 class StoreService:
@@ -197,6 +197,10 @@ class StoreService:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 30)
 
+    def view(self, run: Run) -> RunView:
+        """Return what the operator is told of a run."""
+        return run.view().model_copy(update={"durable": self.settings.persistent})
+
     def next_to_sign(self) -> Run | None:
         """Return the bundle that has waited longest for a signature; one that was refused rests for a while."""
         waiting = [run for run in self.runs if run.closed is None and run.facts is not None and run.signs]
@@ -217,19 +221,27 @@ class StoreService:
             if run.final is not None or run.facts is None:
                 return
             if not answer.attestation:
-                refusal = SealerRefusal(code=answer.error_code, message=answer.error[:2000], at=self.now())
-                self._offered[run.card.uid] = self._ticks() + limits.SEAL_RETRY_SECONDS
-                if run.refusal is None or (run.refusal.code, run.refusal.message) != (refusal.code, refusal.message):
-                    await asyncio.to_thread(run.folder.save, "refusal.json", refusal)
-                    events_log.warn("bundle.unsigned", run=run.card.uid, code=refusal.code, why=refusal.message)
-                run.refusal = refusal
+                await self._refused(run, answer.error_code, answer.error)
                 return
             attestation = answer.attestation.encode()
-            run.final = await asyncio.to_thread(finish_bundle, run, run.facts, attestation, self.keys)
+            try:
+                run.final = await asyncio.to_thread(finish_bundle, run, run.facts, attestation, self.keys)
+            except EvidenceError as fault:
+                await self._refused(run, fault.code, f"the store refuses the attestation: {fault}")
+                raise
             self.runs.index(run)
             events_log.note(
                 "bundle.sealed", run=run.card.uid, archive=run.final.archive_digest, signer=run.final.signer
             )
+
+    async def _refused(self, run: Run, code: str, message: str) -> None:
+        """Remember why there is no signature, and offer the bundle again later."""
+        refusal = SealerRefusal(code=code, message=message[:2000], at=self.now())
+        self._offered[run.card.uid] = self._ticks() + limits.SEAL_RETRY_SECONDS
+        if run.refusal is None or (run.refusal.code, run.refusal.message) != (refusal.code, refusal.message):
+            await asyncio.to_thread(run.folder.save, "refusal.json", refusal)
+            events_log.warn("bundle.unsigned", run=run.card.uid, code=refusal.code, why=refusal.message)
+            run.refusal = refusal
 
     async def close(self, run: Run) -> None:
         """Begin the retention of the bundle and remove what only a running run needs. Idempotent."""
@@ -240,7 +252,7 @@ class StoreService:
                 await asyncio.to_thread(run.folder.save, "closed.json", closed)
                 run.close(closed)
                 events_log.note("run.closed", run=run.card.uid, seal=run.seal_state)
-            self.attempts.forget(run)
+            await self.attempts.forget(run)
             await asyncio.to_thread(run.folder.shrink)
 
     async def abandon(self, run: Run) -> None:
@@ -249,7 +261,7 @@ class StoreService:
             await self.close(run)
             return
         async with run.lock:
-            self.attempts.forget(run)
+            await self.attempts.forget(run)
             self.runs.forget(run)
             run.close(Closed(at=self.now(), delete_after=0))
             await asyncio.to_thread(run.folder.remove)

@@ -125,6 +125,8 @@ class AttemptView(SpecModel):
     message: Text = ""
     log_bytes: int = 0
     log_complete: bool = False
+    log_reason: Text = ""
+    """Why the log is not complete."""
     results: Annotated[list[Text], Field(max_length=64)] = []
 
 
@@ -229,6 +231,8 @@ class RunView(SpecModel):
     counts: CheckCounts = CheckCounts()
     bundle: BundleView | None = None
     closed: bool = False
+    durable: bool = True
+    """Whether the store's data outlives its pod (EVIDENCERUN_PERSISTENT)."""
 
 
 class SealTask(SpecModel):

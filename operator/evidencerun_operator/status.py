@@ -183,5 +183,12 @@ class RunStatus(SpecModel):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
 
     def to_wire(self) -> dict[str, object]:
-        """Return the JSON form; what is not known yet is absent."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=False)
+        """Return the JSON form; what is not known yet is absent, not empty."""
+        wire = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if "bundle" in wire:
+            wire["bundle"] = _without_empty(wire["bundle"])
+        return _without_empty(wire)
+
+
+def _without_empty(members: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in members.items() if value != ""}

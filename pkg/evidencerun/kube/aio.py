@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -19,7 +20,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from evidencerun import __version__, limits
 from evidencerun.errors import ClusterError
 from evidencerun.kube.base import (
-    EVENTS,
+    CORE_EVENTS,
     FIELD_MANAGER,
     PODS,
     TOKEN_REVIEWS,
@@ -36,11 +37,19 @@ _APPLY: Final = "application/apply-patch+yaml"
 _CHUNK: Final = 500
 
 
-async def connect(*, kubeconfig: str = "") -> Cluster:
-    """Return a connected port: from `kubeconfig` if given, else from the pod's ServiceAccount.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Where the API server is and who we are, for programs that open connections of their own. Paths may be empty."""
 
-    The ServiceAccount's token is read anew every minute. Raises `ClusterError` E3011 if there are no credentials.
-    """
+    server: str
+    ca_path: str
+    token: str
+    certificate_path: str
+    key_path: str
+    insecure: bool
+
+
+async def _configuration(kubeconfig: str) -> Configuration:
     configuration = Configuration()
     try:
         if kubeconfig:
@@ -56,9 +65,32 @@ async def connect(*, kubeconfig: str = "") -> Cluster:
             fix="run inside a pod with a ServiceAccount, or name a kubeconfig",
             retryable=False,
         ) from exc
+    return configuration
+
+
+async def connect(*, kubeconfig: str = "") -> Cluster:
+    """Return a connected port: from `kubeconfig` if given, else from the pod's ServiceAccount.
+
+    The ServiceAccount's token is read anew every minute. Raises `ClusterError` E3011 if there are no credentials.
+    """
+    configuration = await _configuration(kubeconfig)
     # Proxy variables in a pod's environment must not hijack traffic inside the cluster.
     configuration.client_session_kwargs = {"trust_env": False}
     return Cluster(ApiClient(configuration))
+
+
+async def credentials(*, kubeconfig: str = "") -> Credentials:
+    """Return what `connect` would use, read now. Raises `ClusterError` E3011."""
+    found = await _configuration(kubeconfig)
+    bearer = str(found.api_key.get("BearerToken") or "")
+    return Credentials(
+        server=str(found.host),
+        ca_path=str(found.ssl_ca_cert or ""),
+        token=bearer.split(" ", 1)[-1].strip(),
+        certificate_path=str(found.cert_file or ""),
+        key_path=str(found.key_file or ""),
+        insecure=not found.verify_ssl,
+    )
 
 
 class Cluster:
@@ -156,19 +188,17 @@ class Cluster:
         *,
         namespace: str,
         label_selector: str,
-        propagation: Propagation = Propagation.BACKGROUND,
+        force: bool = False,
         within: float = 70,
     ) -> None:
         """Delete what the selector matches."""
         if not label_selector:
             raise ValueError("delete_collection without a selector would delete the whole namespace's objects")
-        await self._json(
-            "DELETE",
-            resource.path(namespace=namespace),
-            query={"labelSelector": label_selector},
-            body=_delete_options(propagation),
-            within=within,
-        )
+        options = _delete_options(Propagation.BACKGROUND)
+        if force:
+            options["gracePeriodSeconds"] = 0
+        path = resource.path(namespace=namespace)
+        await self._json("DELETE", path, query={"labelSelector": label_selector}, body=options, within=within)
 
     async def token_review(self, token: str, *, audiences: Sequence[str], within: float = 10) -> Object:
         """Return the TokenReview's status."""
@@ -214,7 +244,7 @@ class Cluster:
     async def create_event(self, event: Object, *, namespace: str, within: float = 10) -> bool:
         """Create an Event; False if it exists."""
         try:
-            await self.create(EVENTS, event, namespace=namespace, within=within)
+            await self.create(CORE_EVENTS, event, namespace=namespace, within=within)
         except ClusterError as error:
             if error.status == 409:
                 return False

@@ -76,7 +76,6 @@ NODES: Final = Resource(group="", version="v1", plural="nodes", kind="Node")
 PODS: Final = Resource(group="", version="v1", plural="pods", kind="Pod")
 CONFIG_MAPS: Final = Resource(group="", version="v1", plural="configmaps", kind="ConfigMap")
 CORE_EVENTS: Final = Resource(group="", version="v1", plural="events", kind="Event")
-EVENTS: Final = Resource(group="events.k8s.io", version="v1", plural="events", kind="Event")
 DAEMON_SETS: Final = Resource(group="apps", version="v1", plural="daemonsets", kind="DaemonSet")
 JOBS: Final = Resource(group="batch", version="v1", plural="jobs", kind="Job")
 RUNTIME_CLASSES: Final = Resource(group="node.k8s.io", version="v1", plural="runtimeclasses", kind="RuntimeClass")
@@ -156,12 +155,12 @@ class ClusterPort(Protocol):
         *,
         namespace: str,
         label_selector: str,
-        propagation: Propagation = Propagation.BACKGROUND,
+        force: bool = False,
         within: float = 70,
     ) -> None:
-        """Delete everything that the selector, which must not be empty, matches.
+        """Delete everything that the selector, which must not be empty, matches; dependents in the background.
 
-        The server stops after a minute; repeat until a list is empty.
+        The server stops after a minute; repeat until a list is empty. `force` waits for no kubelet (no grace period).
         """
 
     async def token_review(self, token: str, *, audiences: Sequence[str], within: float = 10) -> Object:
@@ -185,7 +184,7 @@ class ClusterPort(Protocol):
         """Return `/version`."""
 
     async def create_event(self, event: Object, *, namespace: str, within: float = 10) -> bool:
-        """Create an events.k8s.io/v1 Event; False if one of that name exists already."""
+        """Create a core/v1 Event; False if one of that name exists already."""
 
     async def close(self) -> None:
         """Close all connections."""

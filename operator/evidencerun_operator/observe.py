@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at the world for one decision: only what the stage needs, projected at once, nothing kept but caches."""
+
+from __future__ import annotations
+
+import time
+from base64 import b64decode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from evidencerun.errors import ClusterError, StoreError
+from evidencerun.kube.base import (
+    CONFIG_MAPS,
+    CORE_EVENTS,
+    DAEMON_SETS,
+    EVIDENCE_POLICIES,
+    JOBS,
+    NODES,
+    PODS,
+    RUNTIME_CLASSES,
+    ClusterPort,
+    Resource,
+)
+from evidencerun.validation.plan import ClusterIdentity, Plan, PlanImages, ServerVersion
+from evidencerun.validation.spec import ConfigMapKey, RunSpec
+from evidencerun.validation.storeapi import RunView
+from evidencerun_operator import naming
+from evidencerun_operator.planning import plan_status
+from evidencerun_operator.run_list import RunList
+from evidencerun_operator.run_object import Faulty, Policy, Run, read_policy
+from evidencerun_operator.settings import Settings
+from evidencerun_operator.stages import Stage, standing
+from evidencerun_operator.storeclient import StoreClient
+from evidencerun_operator.views import (
+    ChildView,
+    NodeHealth,
+    PodView,
+    child_view,
+    node_health,
+    node_view,
+    pod_view,
+)
+from evidencerun_operator.world import (
+    ActiveWorld,
+    Missing,
+    PendingWorld,
+    Places,
+    StoreDown,
+    StoreLost,
+)
+
+T = TypeVar("T")
+_NODES_SECONDS: Final = 4.0
+_EVENTS_SECONDS: Final = 1.0
+_CLASSES_SECONDS: Final = 30.0
+_NODES_PER_POD_LIST: Final = 100
+"""The list of a run's probe pods is read again after one second per so many nodes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a stage looks at: which of our two namespaces, the run's own, warnings, and nodes."""
+
+    probes: bool = False
+    checks: bool = False
+    deliver: bool = False
+    warnings: bool = False
+    nodes: bool = False
+
+
+_NEEDS: Final = {
+    Stage.PROBING: Needs(probes=True, warnings=True, nodes=True),
+    Stage.CHECKING: Needs(checks=True, warnings=True, nodes=True),
+    Stage.STOPPING: Needs(checks=True, probes=True, nodes=True),
+    Stage.DELIVERING: Needs(deliver=True, warnings=True),
+    Stage.CLEANING: Needs(probes=True, checks=True, deliver=True),
+}
+
+
+@dataclass(slots=True)
+class _Cache:
+    """Answers that may be a moment old. Losing them costs a request."""
+
+    entries: dict[object, tuple[float, Any]] = field(default_factory=dict)
+
+    async def get(self, key: object, seconds: float, read: Callable[[], Awaitable[T]]) -> T:
+        now = time.monotonic()
+        known = self.entries.get(key)
+        if known is not None and now - known[0] < seconds:
+            kept: T = known[1]
+            return kept
+        value = await read()
+        if len(self.entries) > 1000:
+            self.entries.clear()
+        self.entries[key] = (now, value)
+        return value
+
+
+class Observer:
+    """Reads what decisions need. All calls may raise `ClusterError`; a store that fails is part of the picture."""
+
+    def __init__(
+        self,
+        cluster: ClusterPort,
+        store: StoreClient,
+        settings: Settings,
+        *,
+        runs: RunList,
+        ca_digest: str,
+        nonce: Callable[[], str],
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._settings = settings
+        self._runs = runs
+        self._ca_digest = ca_digest
+        self._nonce = nonce
+        self._cache = _Cache()
+        self._plans: dict[str, Plan] = {}
+        self.places = Places(
+            system=settings.system_namespace,
+            probes=settings.probes_namespace,
+            checks=settings.checks_namespace,
+            runs=settings.run_namespaces,
+            store_url=settings.store_url,
+        )
+
+    def forget(self, uid: str) -> None:
+        """Drop what is cached of a run that is over."""
+        self._plans.pop(uid, None)
+
+    async def look(self, run: Run, now: datetime) -> PendingWorld | ActiveWorld:
+        """Return the world as the run's state needs it."""
+        if run.status.plan is None:
+            return await self._pending(run)
+        return await self._active(run, now)
+
+    async def _pending(self, run: Run) -> PendingWorld:
+        allowed = run.ref.namespace in self.places.runs
+        version = await self._cache.get("version", _CLASSES_SECONDS, self._cluster.server_version)
+        occupied, ahead = await self._runs.queue_before(run)
+        store: Plan | StoreDown | None = None
+        if allowed:
+            try:
+                store = await self._store.plan(run.ref.uid)
+            except StoreError as error:
+                store = StoreDown(message=str(error))
+        nodes = await self._cluster.list_all(NODES, project=node_view) if allowed else []
+        return PendingWorld(
+            places=self.places,
+            policy=await self._policy(run),
+            recipe=await self._recipe(run) if allowed else b"",
+            nodes=tuple(nodes),
+            occupied=occupied,
+            ahead=ahead,
+            store=store,
+            cluster=ClusterIdentity(
+                ca_digest=self._ca_digest,
+                server=ServerVersion(
+                    git_version=str(version.get("gitVersion") or ""),
+                    platform=str(version.get("platform") or ""),
+                    go_version=str(version.get("goVersion") or ""),
+                ),
+            ),
+            images=PlanImages(evidencerun=self._settings.image, probe=self._settings.probe_image),
+            nonce=self._nonce(),
+        )
+
+    async def _policy(self, run: Run) -> Policy | Faulty | Missing:
+        name = run.spec.policy if isinstance(run.spec, RunSpec) else "default"
+        try:
+            return read_policy(await self._cluster.get(EVIDENCE_POLICIES, name))
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+        return Missing(what=f"EvidencePolicy {name}", fix="kubectl get evidencepolicies")
+
+    async def _recipe(self, run: Run) -> bytes | Missing:
+        if isinstance(run.spec, Faulty):
+            return b""
+        source = run.spec.recipe
+        if source.inline is not None:
+            return source.inline.encode()
+        return await self._from_config_map(run, source.config_map) if source.config_map is not None else b""
+
+    async def _from_config_map(self, run: Run, source: ConfigMapKey) -> bytes | Missing:
+        namespace, name, key = run.ref.namespace, source.name, source.key
+        fix = f"kubectl create -n {namespace} configmap {name} --from-file={key}=FILE"
+        try:
+            found = await self._cluster.get(CONFIG_MAPS, name, namespace=namespace)
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+            return Missing(what=f"ConfigMap {namespace}/{name}", fix=fix)
+        data, binary = found.get("data") or {}, found.get("binaryData") or {}
+        if key in data:
+            return str(data[key]).encode()
+        if key in binary:
+            return b64decode(binary[key])
+        keys = ", ".join(sorted([*data, *binary])[:10]) or "none"
+        return Missing(what=f"key {key} of ConfigMap {namespace}/{name} (found: {keys})", fix=fix)
+
+    async def _active(self, run: Run, now: datetime) -> ActiveWorld:
+        uid = run.ref.uid
+        store: RunView | StoreDown | StoreLost
+        plan = self._plans.get(uid)
+        try:
+            view = await self._store.view(uid)
+            store = view if view is not None else StoreLost()
+            if plan is None:
+                plan = await self._read_plan(run)
+        except StoreError as error:
+            store = StoreDown(message=str(error))
+        stage = standing(now, run, store, plan).stage
+        needs = _NEEDS.get(stage, Needs())
+        children, pods = await self._objects(uid, run.ref.namespace, needs, _count(plan))
+        troubles = await self._warnings(uid, run.ref.namespace, needs, pods)
+        classes: frozenset[str] = frozenset()
+        if stage is Stage.PROBING:
+            classes = await self._cache.get("runtimeclasses", _CLASSES_SECONDS, self._runtime_classes)
+        return ActiveWorld(
+            places=self.places,
+            plan=plan,
+            store=store,
+            children=tuple(children),
+            pods=tuple(pods),
+            troubles=troubles,
+            nodes=await self._cache.get("nodes", _NODES_SECONDS, self._health) if needs.nodes else {},
+            store_ca=self._store.ca,
+            runtime_classes=classes,
+        )
+
+    async def _read_plan(self, run: Run) -> Plan | None:
+        plan = await self._store.plan(run.ref.uid)
+        if plan is None or run.status.plan is None:
+            return None
+        digest = plan_status(plan).plan_digest
+        if digest != run.status.plan.plan_digest:
+            raise StoreError(
+                "E3510",
+                "the store's plan is not the one that was frozen",
+                why=f"found {digest}, expected {run.status.plan.plan_digest}",
+                retryable=False,
+            )
+        self._plans[run.ref.uid] = plan
+        return plan
+
+    async def children_of(self, uid: str) -> ActiveWorld:
+        """Return the objects of a run in our two namespaces, for the janitor."""
+        children, pods = await self._objects(uid, "", Needs(probes=True, checks=True), 0)
+        return ActiveWorld(places=self.places, plan=None, store=StoreLost(), children=tuple(children), pods=tuple(pods))
+
+    async def _objects(
+        self, uid: str, namespace: str, needs: Needs, nodes: int
+    ) -> tuple[list[ChildView], list[PodView]]:
+        chosen = naming.selector(uid)
+        children: list[ChildView] = []
+        pods: list[PodView] = []
+        places = self.places
+        wanted: list[tuple[Resource, str]] = []
+        if needs.probes:
+            wanted += [(CONFIG_MAPS, places.probes), (DAEMON_SETS, places.probes)]
+        if needs.checks:
+            wanted += [(CONFIG_MAPS, places.checks), (JOBS, places.checks)]
+        if needs.deliver:
+            wanted += [(JOBS, namespace)]
+        for resource, where in wanted:
+            project = partial(child_view, resource.kind)
+            children += await self._cluster.list_all(resource, namespace=where, label_selector=chosen, project=project)
+        if needs.probes:
+            seconds = 0.0 if needs.checks else nodes / _NODES_PER_POD_LIST
+            pods += await self._cache.get(("pods", uid), seconds, partial(self._pods, places.probes, chosen))
+        if needs.checks:
+            pods += await self._pods(places.checks, chosen)
+        if needs.deliver:
+            pods += await self._pods(namespace, chosen)
+        return children, pods
+
+    async def _pods(self, namespace: str, selector: str) -> list[PodView]:
+        return await self._cluster.list_all(PODS, namespace=namespace, label_selector=selector, project=pod_view)
+
+    async def _warnings(self, uid: str, namespace: str, needs: Needs, pods: list[PodView]) -> dict[str, str]:
+        """Return name to message of what the API warns about, if anything of the run has not started."""
+        if not needs.warnings or (pods and all(pod.started_at for pod in pods)):
+            return {}
+        place = self.places.probes if needs.probes else self.places.checks if needs.checks else namespace
+        read = partial(self._read_warnings, place)
+        found = await self._cache.get(("warnings", place), _EVENTS_SECONDS, read)
+        return {name: message for name, message in found.items() if name.startswith(f"ev-{uid[:8]}-")}
+
+    async def _read_warnings(self, namespace: str) -> dict[str, str]:
+        rows = await self._cluster.list_all(
+            CORE_EVENTS, namespace=namespace, field_selector="type=Warning", project=_warning
+        )
+        return {name: message for _, name, message in sorted(rows)}
+
+    async def _health(self) -> dict[str, NodeHealth]:
+        return dict(await self._cluster.list_all(NODES, project=node_health))
+
+    async def _runtime_classes(self) -> frozenset[str]:
+        names = await self._cluster.list_all(RUNTIME_CLASSES, project=lambda body: str(body["metadata"]["name"]))
+        return frozenset(names)
+
+
+def _count(plan: Plan | None) -> int:
+    return len(plan.target_nodes) if plan is not None else 0
+
+
+def _warning(body: dict[str, Any]) -> tuple[str, str, str]:
+    subject = body.get("involvedObject") or {}
+    series = body.get("series") or {}
+    moment = series.get("lastObservedTime") or body.get("lastTimestamp") or body.get("eventTime") or ""
+    return str(moment), str(subject.get("name") or ""), str(body.get("message") or body.get("reason") or "")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events of a run, about ten in its life: one per condition that is decided; pure.
+
+Each has a name of its own, so that a repeated pass makes no second one. They are core/v1 Events with the members of
+events.k8s.io/v1 (`reportingComponent`, `action`), which is the same object under the API group that we have rights for.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from evidencerun_operator.conditions import find
+from evidencerun_operator.naming import RunRef
+from evidencerun_operator.status import Condition, ConditionStatus, ConditionType, RunStatus
+from evidencerun_operator.timestamps import to_text
+
+_CONTROLLER: Final = "evidencerun.dev/operator"
+_QUIET: Final = frozenset({"NotReached", "NotRequested", "Waiting", "Reachable", "PersistentVolume"})
+_PROGRESS: Final = frozenset({"Sealing", "Delivering", "CleaningUp"})
+_NOTE_MAX: Final = 1024
+
+
+def new_events(run: RunRef, before: RunStatus, after: RunStatus, *, now: datetime) -> list[dict[str, Any]]:
+    """Return the events that the step from one status to the next is worth."""
+    events = []
+    for condition in after.conditions:
+        known = find(before.conditions, ConditionType(condition.type))
+        changed = known is None or (known.status, known.reason) != (condition.status, condition.reason)
+        decided = condition.status is not ConditionStatus.UNKNOWN
+        if changed and decided and condition.reason not in _QUIET and condition.reason not in _PROGRESS:
+            events.append(_event(run, condition, now))
+    return events
+
+
+def _good(condition: Condition) -> bool:
+    negative = condition.type == ConditionType.STORE_UNAVAILABLE
+    return (condition.status is ConditionStatus.TRUE) != negative
+
+
+def _event(run: RunRef, condition: Condition, now: datetime) -> dict[str, Any]:
+    moment = to_text(now)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{run.name}.{run.uid[:8]}.{condition.type}.{condition.reason}".lower()[:253],
+            "namespace": run.namespace,
+        },
+        "involvedObject": {
+            "apiVersion": "evidencerun.dev/v1alpha1",
+            "kind": "EvidenceRun",
+            "namespace": run.namespace,
+            "name": run.name,
+            "uid": run.uid,
+        },
+        "type": "Normal" if _good(condition) else "Warning",
+        "reason": condition.reason,
+        "action": condition.type,
+        "message": (condition.message or f"{condition.type} is {condition.status}")[:_NOTE_MAX],
+        "eventTime": moment.replace("Z", ".000000Z"),
+        "firstTimestamp": moment,
+        "lastTimestamp": moment,
+        "count": 1,
+        "reportingComponent": _CONTROLLER,
+        "reportingInstance": "evidence-operator",
+        "source": {"component": _CONTROLLER},
+    }

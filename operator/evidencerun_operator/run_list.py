@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All runs that are not finished: for the queue's order, for the resync and for the janitor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from evidencerun.errors import ClusterError
+from evidencerun.kube.base import EVIDENCE_RUNS, ClusterPort
+from evidencerun_operator.run_object import Run
+from evidencerun_operator.status import ConditionType, RunPhase
+
+_OPEN: Final = f"status.phase!={RunPhase.FINISHED}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """What the order of runs needs to know of one."""
+
+    uid: str
+    namespace: str
+    name: str
+    created_at: str
+    planned: bool
+    refused: bool
+    """Whether it waits for something that is missing; it holds no place meanwhile."""
+    complete: bool
+
+    @property
+    def order(self) -> tuple[str, str, str]:
+        """Oldest first; the API server's clock has whole seconds only, so the name decides between equals."""
+        return (self.created_at, self.namespace, self.name)
+
+
+def run_row(body: dict[str, Any]) -> RunRow:
+    """Project an EvidenceRun object."""
+    meta, status = body["metadata"], body.get("status") or {}
+    conditions = {c.get("type"): c.get("status") for c in status.get("conditions") or () if isinstance(c, dict)}
+    return RunRow(
+        uid=str(meta["uid"]),
+        namespace=str(meta["namespace"]),
+        name=str(meta["name"]),
+        created_at=str(meta.get("creationTimestamp") or ""),
+        planned=bool(status.get("plan")),
+        refused=conditions.get(ConditionType.ACCEPTED) == "False",
+        complete=conditions.get(ConditionType.COMPLETE) == "True",
+    )
+
+
+class RunList:
+    """Lists runs: of the whole cluster if that is allowed, else of the run namespaces."""
+
+    def __init__(self, cluster: ClusterPort, namespaces: tuple[str, ...]) -> None:
+        self._cluster = cluster
+        self._namespaces = namespaces
+        self.cluster_wide = True
+
+    async def find_scope(self) -> bool:
+        """Return whether runs may be read in all namespaces: then one in a wrong namespace can be told so."""
+        try:
+            await self._cluster.list_all(EVIDENCE_RUNS, field_selector=_OPEN, project=run_row)
+        except ClusterError as error:
+            if error.status != 403:
+                raise
+            self.cluster_wide = False
+        return self.cluster_wide
+
+    async def open_runs(self) -> list[RunRow]:
+        """Return the runs that are not finished."""
+        return [row for row in await self._rows(_OPEN) if not row.complete]
+
+    async def all_uids(self) -> set[str]:
+        """Return the uids of all runs."""
+        return {row.uid for row in await self._rows("")}
+
+    async def queue_before(self, run: Run) -> tuple[int, int]:
+        """Return how many runs are at work, and how many that are not planned yet are older than `run`."""
+        rows = [row for row in await self.open_runs() if row.uid != run.ref.uid and row.namespace in self._namespaces]
+        mine = (run.created_at, run.ref.namespace, run.ref.name)
+        ahead = [row for row in rows if not row.planned and not row.refused and row.order < mine]
+        return sum(row.planned for row in rows), len(ahead)
+
+    async def _rows(self, fields: str) -> list[RunRow]:
+        rows: list[RunRow] = []
+        for namespace in ("",) if self.cluster_wide else self._namespaces:
+            rows += await self._cluster.list_all(
+                EVIDENCE_RUNS, namespace=namespace, field_selector=fields, project=run_row
+            )
+        return rows

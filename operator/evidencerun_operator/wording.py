@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sentences and literal commands in status; pure. Counts come first, because the column is narrow."""
+
+from __future__ import annotations
+
+from evidencerun.validation.storeapi import BundleView
+from evidencerun_operator.naming import RunRef
+from evidencerun_operator.status import RunStatus
+from evidencerun_operator.world import Places
+
+
+def summary(status: RunStatus, note: str) -> str:
+    """Return such as `2/3 nodes, 1/2 checks; node-agreement: ImagePullBackOff: …`."""
+    counts = []
+    if status.nodes is not None:
+        counts.append(f"{status.nodes.reported}/{status.nodes.targeted} nodes")
+    if status.checks is not None:
+        done = status.checks.passed + status.checks.failed + status.checks.skipped + status.checks.other
+        counts.append(f"{done}/{status.checks.declared} checks")
+    return "; ".join(part for part in (", ".join(counts), note) if part)
+
+
+def wait_command(run: RunRef) -> str:
+    """Return the command that ends when the run does."""
+    return f"kubectl wait -n {run.namespace} evr/{run.name} --for=condition=Complete --timeout=2h"
+
+
+def describe_command(run: RunRef) -> str:
+    """Return the command that shows everything that is known."""
+    return f"kubectl describe -n {run.namespace} evr/{run.name}"
+
+
+def _proxy(places: Places) -> str:
+    return f"/api/v1/namespaces/{places.system}/services/https:evidence-store:443/proxy/v1"
+
+
+def fetch_command(places: Places, bundle: BundleView) -> str:
+    """Return the command that writes the bundle into bundle.tar.gz; empty while there is none."""
+    if not bundle.archive_digest:
+        return ""
+    return f"kubectl get --raw {_proxy(places)}/bundles/{bundle.archive_digest} > bundle.tar.gz"
+
+
+def fetch_logs_command(places: Places, bundle: BundleView) -> str:
+    """Return the command that writes the logs' archive; the key in it is the permission to read them."""
+    if not bundle.logs_key:
+        return ""
+    return f"kubectl get --raw {_proxy(places)}/logs/{bundle.logs_key} > evidence-logs.tar.gz"
+
+
+def key_command(places: Places) -> str:
+    """Return the command that writes the public key into signing.pub."""
+    return (
+        f"kubectl get -n {places.system} configmap evidence-public -o 'jsonpath={{.data.signing\\.pub}}' > signing.pub"
+    )

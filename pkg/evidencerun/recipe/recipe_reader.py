@@ -86,8 +86,9 @@ def load_recipe(text: bytes) -> Recipe:
     """Return the recipe in `text` (at most `limits.RECIPE_MAX` bytes of UTF-8 YAML).
 
     Refused: what is no RecipeResult of a known apiVersion; duplicate keys, aliases, anchors, tags, merge keys, several
-    documents; NaN, infinities and integers beyond 64 bits; a misspelt field; a constraint that does not
-    parse; a document whose canonical form is not stable. Fields that no generation knows are kept and listed in `Recipe.unknown_fields`.
+    documents; NaN, infinities and integers beyond 64 bits; a misspelt field; a constraint that does not parse; a
+    document whose canonical form is not stable. Fields that no generation knows are kept and listed in
+    `Recipe.unknown_fields`.
 
     Raises:
         InputError: with line, column and cause.

@@ -18,6 +18,7 @@ from typing import IO, Any, Final
 from evidencerun import limits
 
 COMMAND: Final = (sys.executable, "-m", "evidencerun.probe.nvml")
+_LOOK_SECONDS: Final = 0.25
 _LINES_MAX: Final = limits.NVML_GPUS_MAX + 8
 
 
@@ -69,8 +70,10 @@ def _read_lines(
         selector.register(pipe, selectors.EVENT_READ)
         while len(lines) < _LINES_MAX and len(pending) <= limits.NVML_LINE_MAX:
             left = deadline - monotonic()
-            if left <= 0 or not selector.select(left):
+            if left <= 0:
                 return lines, False
+            if not selector.select(min(left, _LOOK_SECONDS)):
+                continue
             chunk = os.read(pipe.fileno(), limits.NVML_LINE_MAX)
             if not chunk:
                 return lines, True

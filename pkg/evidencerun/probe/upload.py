@@ -56,14 +56,13 @@ class Uploader:
         """Upload, then look after it until the time is over. Raises nothing of the store's."""
         while self._clock.monotonic() < self._until:
             try:
-                if not self._acked.exists():
+                if self._acked.exists():
+                    self._look()
+                else:
                     self._deliver()
-                    continue
-                self._clock.sleep(self._clock.uniform(*_LOOK_SECONDS))
-                self._look()
             except StoreError as fault:
                 self._log("store-unreachable", error=str(fault)[:1000])
-                self._clock.sleep(self._clock.uniform(*_LOOK_SECONDS))
+            self._clock.sleep(self._clock.uniform(*_LOOK_SECONDS))
 
     def _deliver(self) -> None:
         keep_trying(
@@ -98,6 +97,7 @@ class Uploader:
                 raise
             self._log("lost-by-store")
             self._acked.unlink(missing_ok=True)
+            self._deliver()
 
 
 def sleep_for_ever(clock: Clock, *, rounds: Callable[[], bool] = lambda: True) -> None:

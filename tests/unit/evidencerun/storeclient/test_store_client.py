@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store client against a small HTTPS server."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime as dt
+import hashlib
+import io
+import ipaddress
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from evidencerun.errors import StoreError
+from evidencerun.storeclient import Backoff, Clock, Endpoint, StoreClient, StoreRefusedError, keep_trying
+
+Reply = tuple[int, dict[str, str], bytes]
+
+
+@dataclass
+class Seen:
+    """One request as the server got it."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class FakeStore:
+    """A server that answers with `reply` and remembers what was asked."""
+
+    url: str = ""
+    ca_pem: str = ""
+    seen: list[Seen] = field(default_factory=list)
+    reply: Callable[[Seen], Reply] = lambda _: (200, {}, b"{}")
+    promised: int | None = None
+
+
+def _self_signed(folder: Path) -> tuple[Path, str]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "store of a test")])
+    now = dt.datetime.now(tz=dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "server.pem"
+    path.write_bytes(private + pem)
+    return path, pem.decode()
+
+
+@contextlib.contextmanager
+def _serving(store: FakeStore, tls: Path | None) -> Iterator[FakeStore]:
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            seen = Seen(
+                self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, self.rfile.read(length)
+            )
+            store.seen.append(seen)
+            status, headers, body = store.reply(seen)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body) if store.promised is None else store.promised))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            self._answer()
+
+        def do_PUT(self) -> None:
+            self._answer()
+
+        def do_HEAD(self) -> None:
+            self._answer()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    store.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
+    try:
+        yield store
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def plain_store() -> Iterator[FakeStore]:
+    with _serving(FakeStore(), None) as store:
+        yield store
+
+
+@pytest.fixture
+def tls_store(tmp_path: Path) -> Iterator[FakeStore]:
+    pem, ca = _self_signed(tmp_path)
+    with _serving(FakeStore(ca_pem=ca), pem) as store:
+        yield store
+
+
+def client(store: FakeStore, token_file: Path | None = None) -> StoreClient:
+    return StoreClient(Endpoint(url=store.url, ca_pem=store.ca_pem, token_file=token_file))
+
+
+def test_speaks_tls_to_the_given_authority(tls_store: FakeStore) -> None:
+    assert client(tls_store).send("GET", "/healthz").body == b"{}"
+
+
+def test_refuses_another_authority(tls_store: FakeStore, tmp_path: Path) -> None:
+    _, other = _self_signed(tmp_path)
+    with pytest.raises(StoreError) as caught:
+        StoreClient(Endpoint(url=tls_store.url, ca_pem=other)).send("GET", "/")
+    assert caught.value.code == "E7001"
+    assert "certificate" in caught.value.what
+    assert tls_store.seen == []
+
+
+@pytest.mark.parametrize("url", ["http://evidence-store.evidencerun-system.svc", "ftp://x", "", "https://"])
+def test_refuses_urls_without_tls_or_host(url: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        StoreClient(Endpoint(url=url, ca_pem="x"))
+    assert caught.value.code == "E7000"
+
+
+def test_https_needs_a_given_authority() -> None:
+    with pytest.raises(StoreError, match="no CA"):
+        StoreClient(Endpoint(url="https://store"))
+
+
+def test_token_is_read_anew_for_each_request(plain_store: FakeStore, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    speaker = client(plain_store, token)
+    for text in ("aaa.b", "ccc.d"):
+        token.write_text(f"{text}\n")
+        speaker.send("GET", "/")
+    assert [seen.headers["authorization"] for seen in plain_store.seen] == ["Bearer aaa.b", "Bearer ccc.d"]
+
+
+@pytest.mark.parametrize("content", [b"", b"two words", b"a\r\nX: y", b"\xff", b"a" * 20_000])
+def test_what_is_no_token_is_not_sent(plain_store: FakeStore, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "token").write_bytes(content)
+    with pytest.raises(StoreError) as caught:
+        client(plain_store, tmp_path / "token").send("GET", "/")
+    assert caught.value.code == "E7004"
+    assert plain_store.seen == []
+
+
+def test_missing_token_is_a_fault_of_the_world(plain_store: FakeStore, tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        client(plain_store, tmp_path / "none").send("GET", "/")
+    assert caught.value.retryable
+
+
+def test_body_carries_its_digest(plain_store: FakeStore) -> None:
+    client(plain_store).send("PUT", "/x", body=b"report", headers={"Content-Encoding": "gzip"})
+    (seen,) = plain_store.seen
+    assert seen.body == b"report"
+    expected = base64.b64encode(hashlib.sha256(b"report").digest()).decode()
+    assert seen.headers["content-digest"] == f"sha-256=:{expected}:"
+    assert seen.headers["content-encoding"] == "gzip"
+
+
+def test_refusal_repeats_the_status_object(plain_store: FakeStore) -> None:
+    body = b'{"kind":"Status","message":"node uid is not among the targets"}'
+    plain_store.reply = lambda _: (403, {"Retry-After": "7"}, body)
+    with pytest.raises(StoreRefusedError) as caught:
+        client(plain_store).send("PUT", "/x", body=b"1")
+    assert (caught.value.status, caught.value.retry_after) == (403, 7.0)
+    assert caught.value.why == "node uid is not among the targets"
+
+
+@pytest.mark.parametrize(("status", "again"), [(400, False), (413, False), (401, True), (429, True), (503, True)])
+def test_only_some_refusals_are_worth_another_try(plain_store: FakeStore, status: int, again: bool) -> None:
+    plain_store.reply = lambda _: (status, {}, b"no json")
+    with pytest.raises(StoreRefusedError) as caught:
+        client(plain_store).send("GET", "/")
+    assert caught.value.retryable is again
+    assert caught.value.why == "no json"
+
+
+@pytest.mark.parametrize("value", ["-1", "Wed, 21 Oct 2026 07:28:00 GMT", "1e9", ""])
+def test_odd_retry_after_counts_as_none(plain_store: FakeStore, value: str) -> None:
+    plain_store.reply = lambda _: (429, {"Retry-After": value}, b"")
+    with pytest.raises(StoreRefusedError) as caught:
+        client(plain_store).send("GET", "/")
+    assert caught.value.retry_after == 0.0
+
+
+def test_long_retry_after_is_bounded(plain_store: FakeStore) -> None:
+    plain_store.reply = lambda _: (429, {"Retry-After": "99999"}, b"")
+    with pytest.raises(StoreRefusedError) as caught:
+        client(plain_store).send("GET", "/")
+    assert caught.value.retry_after == 300.0
+
+
+def test_answer_over_the_limit_is_refused(plain_store: FakeStore) -> None:
+    plain_store.reply = lambda _: (200, {}, b"x" * 101)
+    with pytest.raises(StoreError) as caught:
+        client(plain_store).send("GET", "/", max_bytes=100)
+    assert caught.value.code == "E7003"
+
+
+def test_answer_that_breaks_off_is_no_answer(plain_store: FakeStore) -> None:
+    plain_store.promised = 10
+    plain_store.reply = lambda _: (200, {}, b"half")
+    with pytest.raises(StoreError) as caught:
+        client(plain_store).download("/", io.BytesIO(), max_bytes=100)
+    assert caught.value.code == "E7001"
+    assert "4 of 10" in caught.value.why
+
+
+def test_download_tells_digest_and_size(plain_store: FakeStore) -> None:
+    data = bytes(range(256)) * 1000
+    plain_store.reply = lambda _: (200, {}, data)
+    target = io.BytesIO()
+    got = client(plain_store).download("/v1/x", target, max_bytes=len(data))
+    assert target.getvalue() == data
+    assert (got.size, got.digest) == (len(data), f"sha256:{hashlib.sha256(data).hexdigest()}")
+
+
+def test_redirect_is_not_followed(plain_store: FakeStore) -> None:
+    plain_store.reply = lambda _: (302, {"Location": "/elsewhere"}, b"")
+    with pytest.raises(StoreRefusedError) as caught:
+        client(plain_store).send("GET", "/")
+    assert caught.value.status == 302
+    assert len(plain_store.seen) == 1
+
+
+def test_nobody_there_is_named() -> None:
+    with pytest.raises(StoreError) as caught:
+        StoreClient(Endpoint(url="http://127.0.0.1:1")).send("GET", "/")
+    assert caught.value.code == "E7001"
+    assert caught.value.retryable
+
+
+# --- patience --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ManualClock:
+    """Time that passes only by sleeping; chance always at its upper end."""
+
+    at: float = 0.0
+    slept: list[float] = field(default_factory=list)
+
+    def clock(self) -> Clock:
+        return Clock(monotonic=lambda: self.at, sleep=self.sleep, uniform=lambda low, high: high)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.at += seconds
+
+
+def test_delays_double_up_to_their_cap() -> None:
+    backoff = Backoff(ManualClock().clock())
+    fault = StoreError("E7001", "x")
+    assert [backoff.next_delay(fault) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_delay_is_never_shorter_than_asked_for() -> None:
+    clock = Clock(uniform=lambda low, high: low)
+    fault = StoreRefusedError("x", status=429, retry_after=42.0, why="")
+    assert Backoff(clock).next_delay(fault) == 42.0
+
+
+def test_keeps_trying_until_it_works() -> None:
+    manual, answers, heard = ManualClock(), iter([StoreError("E7001", "a"), StoreError("E7001", "b"), "done"]), []
+
+    def call() -> object:
+        answer = next(answers)
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
+
+    got = keep_trying(
+        call, clock=manual.clock(), until=100, on_fault=lambda fault, delay: heard.append((fault.what, delay))
+    )
+    assert got == "done"
+    assert heard == [("a", 1.0), ("b", 2.0)]
+    assert manual.slept == [1.0, 2.0]
+
+
+def test_gives_up_at_its_time() -> None:
+    manual = ManualClock()
+
+    def call() -> None:
+        raise StoreError("E7001", "down")
+
+    with pytest.raises(StoreError, match="down"):
+        keep_trying(call, clock=manual.clock(), until=10, on_fault=lambda *_: None)
+    assert manual.at <= 10
+
+
+def test_gives_up_at_once_when_told() -> None:
+    manual = ManualClock()
+
+    def call() -> None:
+        raise StoreError("E7001", "final")
+
+    with pytest.raises(StoreError):
+        keep_trying(call, clock=manual.clock(), until=10, on_fault=lambda *_: None, give_up=lambda _: True)
+    assert manual.slept == []

@@ -73,8 +73,8 @@ def verify_bundle(
     asked = Interrogation()
     try:
         signature = read_signature(files, demands.key)
+        artifact = check_payload(files, signature) if isinstance(signature, Signed) else ""
         duties = verify_unsigned(files)
-        artifact = check_payload(files, signature, duties.statement) if isinstance(signature, Signed) else ""
     except (EvidenceError, InputError) as fault:
         return refused(fault)
     _intact(asked, duties)

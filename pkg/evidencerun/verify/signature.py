@@ -12,7 +12,6 @@ from evidencerun.attest.sigstore_bundle import ParsedBundle, UncheckableSignatur
 from evidencerun.attest.statement import (
     ARTIFACT_SUBJECT,
     INVENTORY_SUBJECT,
-    Statement,
     parse_statement,
     signed_payload,
 )
@@ -73,13 +72,20 @@ def read_signature(files: Mapping[str, bytes], key: PublicKey | None) -> Signatu
     return Signed(bundle=bundle, identity=signer_identity(bundle.key_digest), verified=accepted)
 
 
-def check_payload(files: Mapping[str, bytes], signed: Signed, statement: Statement) -> str:
+def check_payload(files: Mapping[str, bytes], signed: Signed) -> str:
     """Check that the signed payload is about these files, and return the OCI manifest's digest that it names.
 
+    What binds the files is manifest.json, whose digest the payload names; the files themselves are not looked at here.
+
     Raises:
-        EvidenceError: E2013, the payload is about something else, or is not written as ours are.
+        EvidenceError: E2013, the payload is about something else, or is not written as ours are; E2004, E2020, E2021
+            for a statement that is missing or cannot be read.
 
     """
+    for path in (layout.MANIFEST, layout.STATEMENT):
+        if path not in files:
+            raise EvidenceError("E2004", "a file that every bundle has is missing", where=path)
+    statement = parse_statement(files[layout.STATEMENT], what=layout.STATEMENT)
     payload = parse_statement(signed.bundle.payload, what="the signed payload")
     if payload.predicate_type != statement.predicate_type:
         _other("predicateType", f"signed {payload.predicate_type}, in the file {statement.predicate_type}")

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from evidencerun.checks.readiness import KINDS
+
 Documents = list[dict[str, Any]]
 PLACES = {"evidencerun-system": "system", "evidencerun-probes": "probes", "evidencerun-checks": "checks"}
 RUNS = ["evidence", "team-b"]
@@ -94,6 +96,16 @@ def test_no_account_reads_secrets_and_no_rule_has_a_wildcard(rights: ModuleType,
     for right in rights.granted(documents, places()):
         assert "secrets" not in right.resource, right
         assert "*" not in right.resource + right.verb, right
+
+
+def test_checks_may_read_every_kind_that_can_be_expected(rights: ModuleType, documents: Documents) -> None:
+    readable = {
+        right.resource
+        for right in rights.granted(documents, places())
+        if (right.holder, right.where, right.verb) == ("evidence-check-aicr-read", "cluster", "get")
+    }
+    wanted = {f"{kind.resource.group or 'core'}/{kind.resource.plural}" for kind in KINDS.values()}
+    assert wanted <= readable
 
 
 def test_every_account_of_the_table_exists_where_it_says(rights: ModuleType, documents: Documents) -> None:

@@ -176,7 +176,7 @@ def _hardware(snapshot: Snapshot) -> Iterator[Observation]:
         if text == "false" and read:
             none = Hit(value=NONE, sourced=True)
             yield accelerator.hit_observation("GPU.hardware.gpu-present", text, none, Tier.KERNEL, Level.KERNEL)
-        elif not models:
+        elif text == "true" and not models:
             yield accelerator.hit_observation("GPU.hardware.gpu-present", text, None, Tier.KERNEL, Level.KERNEL)
 
 

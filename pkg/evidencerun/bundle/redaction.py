@@ -61,8 +61,11 @@ class Redactor:
 
     def nodes(self, document: NodesDocument) -> NodesDocument:
         """Return the document with identifiers replaced and readings outside the allow-list dropped."""
-        for entry in document.nodes:
+        ordered = sorted(document.nodes, key=lambda entry: entry.facts.uid)
+        for rank, entry in enumerate(ordered):
             self._learn(entry)
+            # The rank keeps the order of the nodes, on which the first of several equal sources depends.
+            self._known[entry.facts.uid] = f"n{rank:05d}-{self._token('id', entry.facts.uid)}"
         return nodes_document([self._entry(entry) for entry in document.nodes])
 
     def text(self, text: str) -> str:
@@ -93,7 +96,7 @@ class Redactor:
     def _learn(self, entry: NodeEntry) -> None:
         facts = entry.facts
         self._known[facts.name] = self._token("node", facts.name)
-        for value in (facts.uid, facts.boot_id, facts.machine_id, facts.system_uuid, entry.pod_uid, entry.boot_id):
+        for value in (facts.boot_id, facts.machine_id, facts.system_uuid, entry.pod_uid, entry.boot_id):
             if value:
                 self._known[value] = self._token("id", value)
         for label in _HOSTNAME_LABELS & facts.labels.keys():
@@ -135,7 +138,9 @@ class Redactor:
         """Return the provider id with its scheme, which names the cloud, and the rest replaced."""
         scheme, separator, rest = value.partition("://")
         if not separator:
-            return self._identifier("nodes.hash:providerId", value)
+            hidden = self._identifier("nodes.hash:providerId", value)
+            # Oracle's ids have no scheme: this prefix is the word that names the cloud.
+            return f"ocid1.{hidden}" if value.startswith("ocid1.") else hidden
         if not rest:
             return value
         self.fired["nodes.hash:providerId"] += 1

@@ -15,7 +15,8 @@ from evidencerun.validation.storeapi import ContainerEnding
 
 VALIDATOR: Final = "validator"
 SIDECAR: Final = "sidecar"
-_BARE: Final = frozenset({"", "Error", "ContainerStatusUnknown", "Unknown"})
+_BARE: Final = frozenset({"", "Completed", "Error", "ContainerStatusUnknown", "Unknown"})
+"""Words that give way to the pod's own: a check that exits 0 while its pod is being killed has not passed."""
 
 
 def container_ending(pod: Mapping[str, Any], container: str = VALIDATOR) -> ContainerEnding | None:

@@ -86,6 +86,9 @@ def _import(settings: Settings, number: int, archives: Sequence[Path]) -> None:
 
 def load(settings: Settings, archives: Sequence[Path]) -> None:
     """Import `archives` into every running node, and keep a copy for nodes that start later."""
+    numbers = [number for number in node.existing(settings) if node.running(settings, number)]
+    if not numbers:
+        raise ClusterError("no node is running, so nothing can be loaded; fix: cluster up")
     kept = []
     for archive in archives:
         copy = settings.images / archive.name
@@ -95,7 +98,6 @@ def load(settings: Settings, archives: Sequence[Path]) -> None:
         shutil.copyfile(archive, unfinished)
         unfinished.replace(copy)
         kept.append(copy)
-    numbers = [number for number in node.existing(settings) if node.running(settings, number)]
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(lambda number: _import(settings, number, kept), numbers))
     for archive in kept:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """Let only one command change the cluster at a time."""
+    """Let only one command change the cluster at a time, and only root."""
+    if os.geteuid() != 0:
+        raise ClusterError("not root: namespaces, mounts and routes need root; fix: run it with sudo")
     settings.state.parent.mkdir(parents=True, exist_ok=True)
     with settings.state.with_name(settings.state.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -21,14 +21,14 @@ _ENTRY_MAX: Final = 4 * limits.REPORT_MAX
 _SPACE: Final = " \t\r\n"
 
 
-def node_entries(path: Path) -> Iterator[NodeEntry]:
-    """Yield the entries of `nodes` in their order.
+def node_entries(path: Path, *, chunk: int = _CHUNK) -> Iterator[NodeEntry]:
+    """Yield the entries of `nodes` in their order; the file is read in pieces of `chunk` bytes.
 
     Raises `InputError` E7703 for a file that cannot be read or is not such a document.
     """
     try:
         with path.open("rb") as file:
-            yield from _entries(_Window(file))
+            yield from _entries(_Window(file, chunk))
     except OSError as fault:
         raise InputError("E7703", "nodes.json cannot be read", where=str(path), why=str(fault)) from fault
 
@@ -69,8 +69,9 @@ def _entry(document: object, number: int) -> NodeEntry:
 class _Window:
     """A moving window over a JSON text."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], chunk: int) -> None:
         self._file = file
+        self._chunk = chunk
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._decoder = json.JSONDecoder()
         self._text = ""
@@ -119,7 +120,7 @@ class _Window:
     def _more(self) -> None:
         if self._ended:
             raise _bad("it ends in the middle")
-        data = self._file.read(_CHUNK)
+        data = self._file.read(self._chunk)
         self._ended = not data
         try:
             self._text += self._utf8.decode(data, final=self._ended)

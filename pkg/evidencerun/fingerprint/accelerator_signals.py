@@ -93,7 +93,9 @@ def _pci_failure(report: NodeReport) -> UnknownReason | None:
         return UnknownReason.NOT_COLLECTED
     if all(source.state is SourceState.READ for source in results):
         return None
-    reason = next(source.reason for source in results if source.state is not SourceState.READ)
+    stated = next(source.reason for source in results if source.state is not SourceState.READ)
+    # The probe writes the word first and then what happened: "permission: PermissionError: …".
+    reason = stated.partition(":")[0].strip()
     return UnknownReason(reason) if reason in set(UnknownReason) else UnknownReason.UNREADABLE
 
 

@@ -30,7 +30,7 @@ def fingerprint(snapshot: Snapshot, nodes: NodesDocument | None = None) -> Finge
     scope = Scope(
         targeted=sum(view.weight for view in views),
         reported=sum(view.weight for view in views if view.reported),
-        machines=_machines(views),
+        machines=stated.machines if stated is not None and nodes is None else _machines(views),
         minimum_percent=stated.minimum_percent if stated is not None else 100,
         in_cluster=in_cluster,
     )

@@ -15,6 +15,8 @@ from evidencerun.fingerprint.os_signals import os_observations
 from evidencerun.snapshot.nodes import NodeEntry
 from evidencerun.snapshot.report import Dimension, Level, Tier, UnknownReason
 
+_IDENTITIES: Final = frozenset({"kernel.boot-id"})
+"""Signals that tell machines apart and say nothing about what they are."""
 _SIMULATED_KERNEL: Final = "6.1.0-fake"
 _CONTAINER_NODES: Final = ("kind://", "k3s://")
 
@@ -38,7 +40,7 @@ def node_view(entry: NodeEntry) -> NodeView:
         Aspect.FABRIC: tuple(_reported(entry, Dimension.FABRIC)),
     }
     return NodeView(
-        machine=entry.boot_id or f"uid:{facts.uid}",
+        machine=entry.machine,
         reported=report is not None,
         observations=observations,
         devices=accelerator.boards(report) if report else {},
@@ -81,6 +83,8 @@ def _reported(entry: NodeEntry, dimension: Dimension, *deciding: str) -> Iterato
         yield _unheard(f"{dimension}.report", entry)
         return
     for signal in entry.heard.signals.get(dimension, []):
+        if signal.id in _IDENTITIES:
+            continue
         decides = signal.id in deciding and signal.error is None
         yield Observation(
             id=signal.id,

@@ -34,7 +34,9 @@ def snapshot_views(snapshot: Snapshot) -> list[NodeView]:
     """Return the nodes that a snapshot speaks for; one view may stand for several equal nodes."""
     stated = coverage_of(snapshot)
     if stated is not None:
-        views = [_looked_at(snapshot, {}, weight=stated.reported)] if stated.reported else []
+        # Nodes of one machine see the same devices: they are counted per machine.
+        looked_at = _looked_at(snapshot, {}, weight=stated.reported, machines=min(stated.machines, stated.reported))
+        views = [looked_at] if stated.reported else []
         return views + _unheard(stated.targeted - stated.reported)
     labels, _ = labels_by_node(snapshot.subtypes("NodeTopology", "label"))
     if not _holds_a_node(snapshot):
@@ -79,7 +81,7 @@ def _labelled(name: str, labels: dict[str, str]) -> NodeView:
     return NodeView(machine=f"name:{name}", reported=False, observations=observations, zone=labels.get(ZONE, ""))
 
 
-def _looked_at(snapshot: Snapshot, labels: dict[str, str], weight: int = 1) -> NodeView:
+def _looked_at(snapshot: Snapshot, labels: dict[str, str], weight: int = 1, machines: int = 1) -> NodeView:
     release = {key: _texts(snapshot, "OS", "release", key) for key in ("ID", "VERSION_ID")}
     images = _texts(snapshot, "K8s", "node", "os-image") or [""]
     systems: dict[Aspect, tuple[Observation, ...]] = {Aspect.OS: (), Aspect.OS_VERSION: ()}
@@ -102,7 +104,7 @@ def _looked_at(snapshot: Snapshot, labels: dict[str, str], weight: int = 1) -> N
     }
     count = snapshot.scalar("GPU", "hardware", "gpu-count") or snapshot.scalar("GPU", "smi", "gpu-count")
     values = {each.value for each in observations[Aspect.ACCELERATOR] if each.value not in ("", NONE)}
-    devices = {value: count for value in values if isinstance(count, int)}
+    devices = {value: count * machines for value in values if isinstance(count, int)}
     return NodeView(
         machine="looked-at",
         reported=True,

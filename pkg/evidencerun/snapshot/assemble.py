@@ -54,7 +54,12 @@ def assemble_snapshot(
     are absent.
     """
     reported = [entry for entry in nodes.nodes if entry.heard]
-    coverage = Coverage(targeted=len(nodes.nodes), reported=len(reported), minimum_percent=min_coverage_percent)
+    coverage = Coverage(
+        targeted=len(nodes.nodes),
+        reported=len(reported),
+        machines=len({entry.machine for entry in nodes.nodes}),
+        minimum_percent=min_coverage_percent,
+    )
     groups: dict[str, list[Subtype]] = {"K8s": _k8s(server, nodes.nodes)}
     for address, subtype in _merged_reports(reported).items():
         groups.setdefault(address, []).extend(subtype)

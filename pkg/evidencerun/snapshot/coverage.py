@@ -14,14 +14,19 @@ from evidencerun.snapshot.document import Snapshot
 TARGETED_KEY: Final = "evidencerun.dev/targeted-nodes"
 REPORTED_KEY: Final = "evidencerun.dev/reported-nodes"
 MINIMUM_KEY: Final = "evidencerun.dev/minimum-coverage-percent"
+MACHINES_KEY: Final = "evidencerun.dev/machines"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """Numbers of nodes, and how many percent of the targets must have reported."""
+    """Numbers of nodes, and how many percent of the targets must have reported.
+
+    `machines` counts the kernels of the targets: nodes with one boot id are one machine.
+    """
 
     targeted: int
     reported: int
+    machines: int
     minimum_percent: int = 100
 
     @property
@@ -40,13 +45,14 @@ class Coverage:
             TARGETED_KEY: str(self.targeted),
             REPORTED_KEY: str(self.reported),
             MINIMUM_KEY: str(self.minimum_percent),
+            MACHINES_KEY: str(self.machines),
         }
 
 
 def coverage_of(snapshot: Snapshot) -> Coverage | None:
     """Return the coverage that the snapshot states, or None if it states none or no sense."""
-    texts = [snapshot.metadata.get(key, "") for key in (TARGETED_KEY, REPORTED_KEY, MINIMUM_KEY)]
+    texts = [snapshot.metadata.get(key, "") for key in (TARGETED_KEY, REPORTED_KEY, MINIMUM_KEY, MACHINES_KEY)]
     if not all(text.isascii() and text.isdigit() and len(text) < 10 for text in texts):
         return None
-    targeted, reported, minimum = (int(text) for text in texts)
-    return Coverage(targeted=targeted, reported=reported, minimum_percent=minimum)
+    targeted, reported, minimum, machines = (int(text) for text in texts)
+    return Coverage(targeted=targeted, reported=reported, minimum_percent=minimum, machines=machines)

@@ -55,6 +55,11 @@ class NodeEntry(_Wire):
         return (self.report.boot_id if self.report else "") or self.facts.boot_id
 
     @property
+    def machine(self) -> str:
+        """The machine that the node runs on: the same text for nodes that share a kernel."""
+        return self.boot_id or f"uid:{self.facts.uid}"
+
+    @property
     def heard(self) -> NodeReport | None:
         """The report if the node counts as reported."""
         return self.report if self.state is NodeState.REPORTED else None

@@ -40,6 +40,13 @@ def test_none_needs_a_pci_read_on_every_node(cluster, pci, reason):
     assert found.accelerator.values["none"].nodes == 1
 
 
+def test_the_reason_of_the_probe_may_have_words_behind_it(cluster):
+    found = of(cluster, cluster.node(1, pci=None, pci_reason="sandboxed: /sys/bus/pci/devices does not exist"))
+    assert found.accelerator.describe() == "unknown(sandboxed)"
+    other = of(cluster, cluster.node(1, pci=None, pci_reason="something new"))
+    assert other.accelerator.describe() == "unknown(unreadable)"
+
+
 def test_a_report_without_a_pci_source_knows_nothing_about_accelerators(cluster):
     entry = cluster.node(1)
     silent = entry.model_copy(update={"report": entry.report.model_copy(update={"sources": []})})
@@ -193,6 +200,7 @@ def test_two_services_at_once_are_a_conflict(cluster):
 def test_identifiers_do_not_get_into_the_signals(cluster):
     secret = "i-0861d1808b85e90ca"
     found = of(cluster, cluster.node(1, provider_id=f"aws:///us-east-1e/{secret}", boot_id="secret-boot"))
+    assert found.kernel.signals
     assert secret not in str(found.to_dict())
     assert "secret-boot" not in str(found.to_dict())
 

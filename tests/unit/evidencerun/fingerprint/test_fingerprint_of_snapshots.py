@@ -183,3 +183,12 @@ def test_our_own_snapshot_keeps_disagreement_and_gaps(cluster):
     gap = fingerprint(cluster.snapshot(cluster.nodes(cluster.node(1), cluster.node(2, state="missing"))))
     assert gap.os.describe() == "unknown(not_reported)"
     assert (gap.scope.targeted, gap.scope.reported) == (2, 1)
+
+
+def test_our_own_snapshot_counts_machines_and_their_devices_once(cluster):
+    reading = {"GPU.hardware": {"gpu-present": True, "gpu-count": 8, "model": "h100"}}
+    shared = [cluster.node(i, boot_id=f"boot-{i // 2}", readings=reading) for i in range(4)]
+    found = fingerprint(cluster.snapshot(cluster.nodes(*shared)))
+    assert found.markers == ("shared-kernel",)
+    assert (found.scope.targeted, found.scope.machines) == (4, 2)
+    assert found.accelerator.values["h100"].devices == 16

@@ -69,7 +69,10 @@ class ClusterBuilder:
             finished_at=TAKEN_AT,
             sources=[SourceResult.model_validate({**source, "reason": "" if pci is not None else pci_reason})],
             signals={
-                "kernel": [self.signal("kernel.release", entry.kernel_version)],
+                "kernel": [
+                    self.signal("kernel.release", entry.kernel_version),
+                    self.signal("kernel.boot-id", entry.boot_id),
+                ],
                 **{key: [Signal.model_validate(row) for row in rows] for key, rows in (signals or {}).items()},
             },
             measurements=measurements,

@@ -10,7 +10,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
-NODES ?= 3
+export NODES ?= 3
 # local: the cluster of deploy/local. kind: the one of deploy/kind, where Docker works.
 CLUSTER ?= local
 CLUSTER_COMMAND := deploy/$(CLUSTER)/cluster

@@ -3,7 +3,8 @@
 """From an empty machine to a verified bundle: cluster, images, chart, component, run, bundle, verification.
 
 Exit code 0 only if the run's verdict is Passed and `evr verify` accepts the bundle. Everything that it leaves is below
-build/demo: bundle/, bundle.tar.gz, evidence.pub. `demo.py install` stops after the chart.
+build/demo: bundle/, bundle.tar.gz and evidence.pub, with the run and the recipe that they are about. `demo.py install`
+stops after the chart.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def write_run() -> Path:
     (run,) = (part for part in text.split("\n---\n") if yaml.safe_load(part)["kind"] == "EvidenceRun")
     path = OUT / "run.yaml"
     path.write_text(run, encoding="utf-8")
+    (OUT / "recipe.yaml").write_text(yaml.safe_load(run)["spec"]["recipe"]["inline"], encoding="utf-8")
     return path
 
 
@@ -74,8 +76,9 @@ def fetch(env: Mapping[str, str]) -> None:
 
 def verify(env: Mapping[str, str]) -> None:
     """Verify the archive, with the report on the screen, and the directory."""
-    call([EVR, "verify", OUT / "bundle.tar.gz", "--key", OUT / "evidence.pub"], env=env)
-    answer([EVR, "verify", OUT / "bundle", "--key", OUT / "evidence.pub"], env=env)
+    asked = ["--key", OUT / "evidence.pub", "--recipe", OUT / "recipe.yaml", "--max-age", "1h"]
+    call([EVR, "verify", OUT / "bundle.tar.gz", *asked], env=env)
+    answer([EVR, "verify", OUT / "bundle", *asked], env=env)
     print("    the unpacked directory verifies as well")
 
 

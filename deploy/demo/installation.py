@@ -87,7 +87,7 @@ def install(env: Mapping[str, str]) -> None:
 def install_all() -> dict[str, str]:
     """Cluster, images, chart; returns the environment for kubectl and helm."""
     with step("a Kubernetes cluster on this machine"):
-        answer([cluster_command(), "up"])
+        answer([cluster_command(), "up", "--nodes", os.environ.get("NODES", "3")])
     env = environment()
     with step("two images, without Docker"):
         call([sys.executable, REPOSITORY / "deploy/images/build.py"])

@@ -8,7 +8,8 @@ and never accepted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -153,25 +154,33 @@ def target_nodes_digest(nodes: NodesDocument) -> str:
 
 def match_record(match: MatchResult) -> dict[str, Any]:
     """Return the match as run.json holds it."""
-    return dict(match.to_dict())
+    return _plain(match.to_dict())
 
 
 def readiness_record(readiness: Readiness) -> dict[str, Any]:
     """Return the readiness gate as run.json holds it."""
-    return {
-        "ready": readiness.ready,
-        "constraints": [
-            {
-                "name": row.name,
-                "expected": row.expected,
-                "found": row.found,
-                "outcome": str(row.outcome),
-                "severity": str(row.severity),
-                "reason": row.reason,
-            }
-            for row in readiness.constraints
-        ],
-    }
+    return _plain(
+        {
+            "ready": readiness.ready,
+            "constraints": [
+                {
+                    "name": row.name,
+                    "expected": row.expected,
+                    "found": row.found,
+                    "outcome": str(row.outcome),
+                    "severity": str(row.severity),
+                    "reason": row.reason,
+                }
+                for row in readiness.constraints
+            ],
+        }
+    )
+
+
+def _plain(document: Mapping[str, object]) -> dict[str, Any]:
+    """Return the document as a JSON reader finds it: words of closed sets become text."""
+    found: dict[str, Any] = json.loads(json.dumps(document))
+    return found
 
 
 def trust_record(found: Fingerprint) -> TrustRecord:

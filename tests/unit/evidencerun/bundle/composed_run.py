@@ -153,7 +153,7 @@ class ComposedRun:
 
     recipe: bytes = RECIPE
     nodes: tuple[dict[str, Any], ...] = ()
-    attempts: tuple[AttemptRecord, ...] = ()
+    attempts: tuple[AttemptRecord, ...] | None = None
     spec: Mapping[str, Any] | None = None
     policy: Mapping[str, Any] | None = None
     checks: tuple[dict[str, Any], ...] | None = None
@@ -200,7 +200,9 @@ class ComposedRun:
     def inputs(self) -> BundleInputs:
         plan, nodes = self.plan(), self.nodes_document()
         server = plan.cluster.server
-        attempts = self.attempts or (attempt("expected-resources"), attempt("node-agreement"))
+        attempts = self.attempts
+        if attempts is None:
+            attempts = (attempt("expected-resources"), attempt("node-agreement"))
         return BundleInputs(
             plan=plan,
             plan_bytes=plan.to_bytes(),

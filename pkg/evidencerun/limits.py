@@ -208,3 +208,11 @@ BOM_MAX: Final = 32 * MIB
 """bom.cdx.json; a component takes about 1 KiB, and 10,000 containers may be seen."""
 RESERVED_LINE_MAX: Final = 16 * KIB
 """JSON behind a reserved prefix in a check's output; what is longer is ordinary output."""
+CONFLICT_ITEMS_MAX: Final = 1000
+"""Records of disagreement per subtype before keys are recorded without their values; 20 YAML nodes each."""
+SUBTYPE_KEYS_MAX: Final = 1500
+"""Keys of one merged subtype; /proc/sys gives about 900, and one node must not be able to fill a snapshot."""
+SUBTYPE_BYTES_MAX: Final = 1 * MIB
+"""Keys and values of one merged subtype; a real OS.sysctl has 30 KiB."""
+SUBTYPES_MAX: Final = 16
+"""Subtypes taken from reports, those of most nodes first; ours has nine."""

@@ -6,26 +6,24 @@ Readings of `K8s.node` come from the facts of all target nodes, those of `OS` an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from evidencerun import limits
 from evidencerun.snapshot.coverage import Coverage
 from evidencerun.snapshot.document import (
-    ABSENT_KIND,
-    CONFLICT_NOTE,
-    Item,
     Measurement,
     Scalar,
     Snapshot,
     Subtype,
 )
+from evidencerun.snapshot.merging import merge_readings
 from evidencerun.snapshot.nodes import NodeEntry, NodesDocument
 from evidencerun.snapshot.provider import provider_of
-from evidencerun.snapshot.reading import spelled
 from evidencerun.snapshot.report import NodeFacts
-from evidencerun.snapshot.topology import label_subtype, node_item
+from evidencerun.snapshot.topology import label_subtype
 
 _TYPE_ORDER: Final = ("K8s", "GPU", "OS", "SystemD", "NodeTopology", "NetworkTopology")
 
@@ -79,49 +77,6 @@ def _type_rank(kind: str) -> tuple[int, str]:
     return (_TYPE_ORDER.index(kind) if kind in _TYPE_ORDER else len(_TYPE_ORDER), kind)
 
 
-def merge_readings(name: str, readings: Sequence[tuple[str, Mapping[str, Scalar]]]) -> Subtype:
-    """Return one subtype for the readings of several nodes, given as (node name, data).
-
-    A key on which all of them agree stands in `data`. For every other key there is one item per value, the most
-    frequent first, and one for the nodes without it.
-    """
-    carriers: dict[str, dict[tuple[type, Scalar], list[str]]] = {}
-    for node, data in readings:
-        for key, value in data.items():
-            carriers.setdefault(key, {}).setdefault((type(value), value), []).append(node)
-    agreed: dict[str, Scalar] = {}
-    items: list[Item] = []
-    for key in sorted(carriers):
-        values = carriers[key]
-        (_, first), nodes = next(iter(values.items()))
-        if len(values) == 1 and len(nodes) == len(readings):
-            agreed[key] = first
-        else:
-            items += _disagreement(key, values, [node for node, _ in readings])
-    return Subtype(name=name, data=agreed, items=tuple(items))
-
-
-def _disagreement(key: str, values: Mapping[tuple[type, Scalar], list[str]], everybody: Sequence[str]) -> list[Item]:
-    by_text: dict[str, list[str]] = {}
-    for (_, value), nodes in values.items():
-        by_text.setdefault(spelled(value), []).extend(nodes)
-    ranked = sorted(by_text.items(), key=lambda pair: (-len(pair[1]), pair[0]))
-    shown, rest = ranked[: limits.CONFLICT_VALUES_MAX], ranked[limits.CONFLICT_VALUES_MAX :]
-    items = [_record(key, "value", text, nodes) for text, nodes in shown]
-    if rest:
-        others = [node for _, nodes in rest for node in nodes]
-        items.append(_record(key, "others", f"{len(rest)} more values", others))
-    carrying = {node for nodes in by_text.values() for node in nodes}
-    if len(carrying) < len(everybody):
-        items.append(_record(key, ABSENT_KIND, "", [node for node in everybody if node not in carrying]))
-    return items
-
-
-def _record(key: str, kind: str, value: str, nodes: list[str]) -> Item:
-    context = {"key": key, "kind": kind, "note": CONFLICT_NOTE, "value": value}
-    return node_item(context, sorted(nodes), at_most=limits.CONFLICT_NODES_MAX)
-
-
 def _k8s(server: ServerInfo, nodes: Sequence[NodeEntry]) -> list[Subtype]:
     version = {"version": server.git_version, "platform": server.platform, "goVersion": server.go_version}
     found: dict[str, Scalar] = {key: text for key, text in version.items() if text}
@@ -152,10 +107,12 @@ def _node(facts: NodeFacts) -> dict[str, Scalar]:
 
 def _merged_reports(reported: Sequence[NodeEntry]) -> dict[str, list[Subtype]]:
     """Return the merged subtypes of the reports by type; a node without a subtype lacks all of its keys."""
-    addresses = sorted({address for entry in reported if entry.report for address in entry.report.measurements})
+    found = Counter(address for entry in reported if entry.report for address in entry.report.measurements)
     merged: dict[str, list[Subtype]] = {}
-    for address in addresses:
+    for address in sorted(found, key=lambda address: (-found[address], address))[: limits.SUBTYPES_MAX]:
         kind, _, name = address.partition(".")
+        if not kind or not name:
+            continue
         readings = [
             (entry.facts.name, entry.report.measurements.get(address, {}))
             for entry in reported

@@ -25,7 +25,7 @@ from evidencerun.constraint import (
     parse_path,
 )
 from evidencerun.snapshot.coverage import coverage_of
-from evidencerun.snapshot.document import ABSENT_KIND, Item, Scalar, Snapshot, Subtype
+from evidencerun.snapshot.document import ABSENT_KIND, OTHERS_KIND, Item, Scalar, Snapshot, Subtype
 from evidencerun.snapshot.topology import labels_by_node
 
 _FROM_REPORTS: Final = frozenset({"OS", "GPU", "SystemD", "NetworkTopology"})
@@ -90,7 +90,7 @@ def _disagreement(key: str, records: tuple[Item, ...]) -> Reading:
     )
     if lacking:
         return Absent(f"{lacking} nodes have no {key}, others have")
-    if any(item.context.get("kind") == "others" for item in records):
+    if any(item.context.get("kind") == OTHERS_KIND for item in records):
         return Absent(f"nodes disagree about {key}, and not all of the values are listed")
     return Conflicting(tuple(item.context.get("value", "") for item in records))
 

@@ -167,3 +167,42 @@ def test_the_order_of_the_nodes_changes_nothing(cluster):
     forward, backward = cluster.nodes(*entries), cluster.nodes(*reversed(entries))
     assert forward.to_bytes() == backward.to_bytes()
     assert cluster.snapshot(forward).to_yaml() == cluster.snapshot(backward).to_yaml()
+
+
+def test_one_node_cannot_fill_the_snapshot(cluster):
+    flood = {f"/proc/sys/flood/{number}": "x" for number in range(3 * limits.SUBTYPE_KEYS_MAX)}
+    flooding = cluster.node(1, readings={"OS.sysctl": {**flood, "/proc/sys/kernel/shmall": "1"}})
+    others = [cluster.node(i, readings={"OS.sysctl": {"/proc/sys/kernel/shmall": "1"}}) for i in (2, 3)]
+    snapshot = cluster.snapshot(cluster.nodes(flooding, *others))
+    (sysctl,) = snapshot.subtypes("OS", "sysctl")
+    assert sysctl.items[-1].context["note"] == "cut"
+    assert snapshot.reading("OS.sysctl./proc/sys/kernel/shmall") == Value("1")
+    assert load_snapshot(snapshot.to_yaml()) == snapshot
+
+
+def test_long_values_are_bounded_and_the_cut_is_stated(cluster):
+    long = {f"k{number:03}": "y" * 4096 for number in range(400)}
+    snapshot = cluster.snapshot(cluster.nodes(cluster.node(1, readings={"OS.grub": long})))
+    (grub,) = snapshot.subtypes("OS", "grub")
+    kept = limits.SUBTYPE_BYTES_MAX // (4096 + 4)
+    assert len(grub.data) == kept
+    assert grub.items[-1].data == {"key-count": 400 - kept}
+
+
+def test_noise_on_many_nodes_stays_readable(cluster):
+    number = 200
+    noise = [{f"n{key:03}": f"{node}-{key}" for key in range(100)} for node in range(number)]
+    nodes = cluster.nodes(*(cluster.node(i, readings={"OS.sysctl": noise[i]}) for i in range(number)))
+    snapshot = cluster.snapshot(nodes)
+    (sysctl,) = snapshot.subtypes("OS", "sysctl")
+    assert len(sysctl.items) <= limits.CONFLICT_ITEMS_MAX + limits.CONFLICT_VALUES_MAX + 100
+    assert isinstance(snapshot.reading("OS.sysctl.n099"), Absent)
+    assert load_snapshot(snapshot.to_yaml()) == snapshot
+
+
+def test_more_subtypes_than_known_are_cut_to_those_of_most_nodes(cluster):
+    many = {f"Odd.s{number:02}": {"a": 1} for number in range(40)}
+    snapshot = cluster.snapshot(cluster.nodes(cluster.node(1, readings=many), cluster.node(2)))
+    merged = [subtype for each in snapshot.measurements if each.type in ("Odd", "OS") for subtype in each.subtypes]
+    assert len(merged) == limits.SUBTYPES_MAX
+    assert snapshot.reading("OS.release.ID") == Value("debian")

@@ -26,6 +26,11 @@ CONDITIONS: Final = (
     "Complete",
 )
 _MARKS: Final = {"True": "ok", "False": "NO", "Unknown": "..."}
+_GOING_ON: Final = frozenset({"Sealing", "Delivering", "CleaningUp"})
+"""Reasons of a False condition that is still being worked on."""
+_NOT_ASKED: Final = frozenset({"NotRequested"})
+_TROUBLE: Final = "StoreUnavailable"
+"""The one condition that is good when it is False, and not worth a row then."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -68,14 +73,27 @@ def _condition_rows(conditions: Mapping[str, Mapping[str, Any]]) -> tuple[str, .
     """One row per known condition, then those of a newer operator, so that nothing is hidden."""
     names = [name for name in CONDITIONS if name in conditions]
     names += sorted(name for name in conditions if name not in CONDITIONS)
-    return tuple(_condition_row(conditions[name]) for name in names if name != "Complete")
+    shown = [name for name in names if name != "Complete" and not _is_absent_trouble(conditions[name])]
+    return tuple(_condition_row(conditions[name]) for name in shown)
+
+
+def _is_absent_trouble(condition: Mapping[str, Any]) -> bool:
+    return condition.get("type") == _TROUBLE and condition.get("status") != "True"
+
+
+def _mark(condition: Mapping[str, Any]) -> str:
+    status, reason = str(condition.get("status")), condition.get("reason")
+    if condition.get("type") == _TROUBLE:
+        return _MARKS["False"]
+    if status == "False" and reason in _NOT_ASKED:
+        return "-"
+    return _MARKS["Unknown"] if status == "False" and reason in _GOING_ON else _MARKS.get(status, "?")
 
 
 def _condition_row(condition: Mapping[str, Any]) -> str:
-    mark = _MARKS.get(str(condition.get("status")), "?")
     reason, message = condition.get("reason") or "", condition.get("message") or ""
     detail = message or reason
-    return clean(f"  {mark:<4} {condition.get('type', ''):<15} {detail}").rstrip()
+    return clean(f"  {_mark(condition):<4} {condition.get('type', ''):<15} {detail}").rstrip()
 
 
 def _result_rows(status: Mapping[str, Any], exit_code: Exit) -> tuple[str, ...]:

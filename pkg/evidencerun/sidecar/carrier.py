@@ -97,7 +97,8 @@ class Carrier:
             self._put(LISTING, listing)
         except StoreError as fault:
             self._log("listing-failed", error=str(fault)[:1000])
-            return False
+            # What the store will never take must not hold the pod: its check would seem to go on.
+            return isinstance(fault, StoreRefusedError) and fault.status in _NEVER_TAKEN
         self._last_listing = listing
         return True
 

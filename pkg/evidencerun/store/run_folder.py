@@ -28,7 +28,7 @@ from evidencerun.validation.spec import SpecModel
 from evidencerun.validation.storeapi import BundleView, CheckCounts, Evaluation, SealRequest, Verdict
 
 RUN_UID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_RESULT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_RESULT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}|_sidecar\.json")
 M = TypeVar("M", bound=SpecModel)
 
 
@@ -140,7 +140,7 @@ class RunFolder:
         Raises `RefusalError` 400 (name), 409 (number of files), 413 (their sum), `VolumeFullError`.
         """
         if not _RESULT_NAME.fullmatch(name):
-            why = "letters, digits, dot, dash and underscore, at most 128, not beginning with a dot"
+            why = "letters, digits, dot, dash and underscore, at most 128, beginning with a letter or digit"
             raise RefusalError(400, "E4506", "a result file cannot have this name", why=why)
         folder = self.attempt_folder(key) / "results"
         sizes = result_sizes(folder)

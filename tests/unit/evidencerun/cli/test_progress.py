@@ -46,6 +46,24 @@ def test_a_condition_of_a_newer_operator_is_shown():
     assert rows == ("  NO   Teleported      no beam",)
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "reason", "mark"),
+    [
+        ("Sealed", "False", "Sealing", "..."),
+        ("Sealed", "False", "SigningTimedOut", "NO"),
+        ("Delivered", "False", "NotRequested", "-"),
+        ("StoreUnavailable", "True", "Unreachable", "NO"),
+    ],
+)
+def test_what_is_still_worked_on_does_not_look_like_a_failure(kind: str, status: str, reason: str, mark: str):
+    rows = describe(make_run(conditions=[{**make_condition(kind, status, "x"), "reason": reason}]), NOW).rows
+    assert rows[0].split()[0] == mark
+
+
+def test_a_store_that_answers_is_not_worth_a_row():
+    assert describe(make_run(conditions=[make_condition("StoreUnavailable", "False")]), NOW).rows == ()
+
+
 @pytest.mark.parametrize("verdict", sorted(VERDICT_EXITS))
 def test_a_finished_run_shows_its_verdict_and_code(verdict: str):
     done = make_condition("Complete", "True", lastTransitionTime="2026-09-01T10:00:42Z")

@@ -195,6 +195,11 @@ def test_a_listing_that_fails_is_made_good_later(tmp_path: Path, store: Store) -
     assert mover.carry(Moment.END, keep_going=always)
 
 
+def test_a_listing_that_the_store_never_takes_does_not_hold_the_pod(tmp_path: Path, store: Store) -> None:
+    store.faults[LISTING] = StoreRefusedError("no", status=400, retry_after=0, why="no such name")
+    assert carrier(tmp_path, store).carry(Moment.END, keep_going=always)
+
+
 def test_carrying_stops_between_files_when_told(tmp_path: Path, store: Store) -> None:
     for name in "ab":
         (tmp_path / name).write_text(name)

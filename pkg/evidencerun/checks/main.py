@@ -30,7 +30,7 @@ class Surroundings:
         """Return the path that a variable names."""
         return Path(self.environ.get(variable) or default)
 
-    def leave(self, name: str, document: Mapping[str, Any]) -> None:
+    def leave(self, name: str, document: Mapping[str, Any] | Sequence[Any]) -> None:
         """Write a result file whole, by way of a name that the sidecar does not take."""
         folder = self.path("EVIDENCERUN_RESULTS", "/results")
         partial = folder / f".{name}.part"

@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol
 from evidencerun.checks.readiness import REPLICA_SETS
 from evidencerun.kube.base import PODS, Object, Resource
 
-IMAGES_SCHEMA: Final = "https://evidencerun.dev/schemas/images/v1"
 WORKLOADS: Final = frozenset({"Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job"})
 
 
@@ -69,14 +68,14 @@ def workload_images(reader: ObjectReader, obj: Object, component: str) -> Counte
     return found
 
 
-def images_document(found: Counter[RunningImage]) -> dict[str, Any]:
-    """Return the content of /results/images.json."""
-    images = [
+def images_document(found: Counter[RunningImage]) -> list[dict[str, Any]]:
+    """Return the content of /results/images.json, the form that the bundle reads (docs/spec)."""
+    return [
         {
             "component": image.component,
             "kind": image.kind,
             "namespace": image.namespace,
-            "workload": image.workload,
+            "name": image.workload,
             "container": image.container,
             "image": image.image,
             "imageID": image.image_id,
@@ -84,7 +83,6 @@ def images_document(found: Counter[RunningImage]) -> dict[str, Any]:
         }
         for image in sorted(found)
     ]
-    return {"schema": IMAGES_SCHEMA, "images": images}
 
 
 def selector_text(selector: Mapping[str, Any]) -> str:

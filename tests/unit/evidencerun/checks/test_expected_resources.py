@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from evidencerun.bundle.check_results import read_images
 from evidencerun.checks.expected_resources import Outcome, details_document, inspect, judge
 from evidencerun.checks.readiness import KINDS
 from evidencerun.checks.workloadimages import images_document, selector_text
@@ -119,18 +121,28 @@ def test_a_ready_deployment_passes_and_its_images_are_recorded() -> None:
     result = judge(inspection)
     assert (result.status, result.message) == (CheckStatus.PASSED, "all 2 expected objects are ready")
     assert result.lines[0] == "Namespace demo (demo-web): ready, expected Active, found Active"
-    images = images_document(inspection.images)["images"]
+    images = images_document(inspection.images)
     assert [(image["imageID"], image["pods"]) for image in images] == [("", 1), (DIGEST, 2)]
     assert images[1] == {
         "component": "demo-web",
         "kind": "Deployment",
         "namespace": "demo",
-        "workload": "web",
+        "name": "web",
         "container": "web",
         "image": "registry.example.com/web:1",
         "imageID": DIGEST,
         "pods": 2,
     }
+
+
+def test_the_bundle_reads_the_images_that_the_check_writes() -> None:
+    inspection = inspect(
+        [component(WEB)], FakeCluster([deployment(), owned("ReplicaSet", "w", "d1"), pod("a", "uid-w")])
+    )
+    notes: list[str] = []
+    read = read_images({"images.json": json.dumps(images_document(inspection.images)).encode()}, notes)
+    assert notes == []
+    assert [(image.name, image.image_id) for image in read] == [("web", DIGEST)]
 
 
 def test_no_enabled_component_is_a_stated_skip() -> None:

@@ -72,7 +72,9 @@ class StoreServer:
 
     async def _listen(self, app: web.Application, context: ssl.SSLContext) -> None:
         # Bodies are inflated by the handlers, within bounds; the server itself must not.
-        self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, keepalive_timeout=75)
+        self._runner = web.AppRunner(
+            app, access_log=None, auto_decompress=False, keepalive_timeout=75, lingering_time=2
+        )
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         server = self._runner.server

@@ -12,7 +12,7 @@ from evidencerun.attest.statement import signed_payload
 from evidencerun.bundle import layout
 from evidencerun.bundle.archive import read_archive, write_archive
 from evidencerun.bundle.assemble import AssembledBundle, assemble
-from evidencerun.bundle.inputs import AttemptRecord, BundleInputs
+from evidencerun.bundle.inputs import AttemptRecord, BundleInputs, RanImage
 from evidencerun.canonical import sha256_prefixed
 from evidencerun.errors import EvidenceError
 from evidencerun.recipe import load_recipe
@@ -22,6 +22,7 @@ from evidencerun.store import disk
 from evidencerun.store.attempts import attempt_log
 from evidencerun.store.evaluating import load_plan
 from evidencerun.store.ledger import LedgerEntry, LogFacts
+from evidencerun.store.probe_images import SeenImages
 from evidencerun.store.public_keys import PublicKeys
 from evidencerun.store.run_folder import BundleFacts, SealOrder
 from evidencerun.store.runs import Run
@@ -47,6 +48,10 @@ def assemble_bundle(run: Run, order: SealOrder) -> BundleFacts:
             redaction_key=folder.read("redaction.key"),
             sealed_at=order.sealed_at,
             version=__version__,
+            images=[
+                RanImage(role="probe", image=seen.image, image_id=seen.image_id)
+                for seen in (folder.load(SeenImages, "evaluation/images.json") or SeenImages(images=[])).images
+            ],
         )
     )
     facts = _facts(bundle, folder.read("logs.key").decode())

@@ -18,6 +18,7 @@ from evidencerun.snapshot.document import Snapshot
 from evidencerun.snapshot.nodes import NodeEntry, NodesDocument, NodeState, nodes_document
 from evidencerun.snapshot.report import NodeFacts, NodeReport
 from evidencerun.store import disk, report_files
+from evidencerun.store.probe_images import SeenImages
 from evidencerun.store.run_folder import RunFolder
 from evidencerun.validation.plan import Plan
 from evidencerun.validation.readiness import evaluate_readiness
@@ -32,7 +33,7 @@ def load_plan(folder: RunFolder) -> Plan:
     return Plan.model_validate_json(folder.read("plan.json"))
 
 
-def evaluate(folder: RunFolder, *, stragglers: Mapping[str, str], taken_at: str) -> Evaluation:
+def evaluate(folder: RunFolder, *, stragglers: Mapping[str, str], taken_at: str, images: SeenImages) -> Evaluation:
     """Evaluate the reports and store the result; if there is one already, that is returned.
 
     `stragglers` maps uids of nodes that have not reported to the API's own words; `taken_at` is RFC 3339 in UTC.
@@ -59,6 +60,7 @@ def evaluate(folder: RunFolder, *, stragglers: Mapping[str, str], taken_at: str)
             "snapshot.yaml": snapshot.to_yaml(),
             "validation.yaml": validation_input(recipe),
             "recipe.yaml": recipe.canonical,
+            "images.json": images.model_dump_json(by_alias=True).encode(),
             "evaluation.json": evaluation.model_dump_json(by_alias=True).encode(),
         },
     )

@@ -18,6 +18,7 @@ from evidencerun.store.attempts import Attempts
 from evidencerun.store.evaluating import evaluate
 from evidencerun.store.identity import Identities
 from evidencerun.store.plan_check import NodeIdentity, differences, node_identity
+from evidencerun.store.probe_images import look, some_origins
 from evidencerun.store.public_keys import PublicKeys
 from evidencerun.store.refusals import conflict, forbidden, not_found
 from evidencerun.store.run_folder import RUN_UID, Closed, RunCard, RunFolder, SealerRefusal, SealOrder
@@ -139,8 +140,12 @@ class StoreService:
         _require_open(run)
         async with run.lock:
             if run.evaluation is None:
-                taken = self.now()
-                run.evaluation = await asyncio.to_thread(evaluate, run.folder, stragglers=stragglers, taken_at=taken)
+                origins = await asyncio.to_thread(some_origins, run.folder.nodes, list(run.reported))
+                namespace = self.settings.probes_namespace
+                images = await look(self.cluster, namespace=namespace, origins=origins)
+                run.evaluation = await asyncio.to_thread(
+                    evaluate, run.folder, stragglers=stragglers, taken_at=self.now(), images=images
+                )
                 found = run.evaluation
                 events_log.note(
                     "run.evaluated", run=run.card.uid, match=found.overall, ready=found.ready, reported=found.reported

@@ -479,3 +479,15 @@ async def rig(tmp_path: Path, fake_api: tuple[FakeApi, Path]) -> AsyncIterator[R
 def kubelet(rig: Rig) -> Kubelet:
     """What writes pod statuses in the fake API server."""
     return Kubelet(rig.api)
+
+
+@pytest.fixture
+def plan_for() -> Any:
+    """Make a plan that agrees with a fake API server."""
+    return plan_document
+
+
+@pytest.fixture
+def report_of() -> Any:
+    """Make a node's report."""
+    return report

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hostile and clumsy bodies: each is refused with its own status, and the store stays well."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import io
+import json
+import zlib
+from typing import Any
+
+import pytest
+
+from evidencerun import limits
+from evidencerun.store import bodies
+from evidencerun.store.bodies import inflate
+from evidencerun.store.refusals import RefusalError
+
+UID = "0a1b2c3d-0000-4000-8000-000000000001"
+PATH = f"/v1/runs/{UID}/nodes/self"
+
+
+def _deep(levels: int) -> bytes:
+    return b'{"a":' * levels + b"1" + b"}" * levels
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "word"),
+    [
+        (b"", 400, "gzip"),
+        (b"no gzip", 400, "gzip"),
+        (zlib.compress(b"{}"), 400, "gzip"),
+        (gzip.compress(b"{}")[:-4], 400, "too early"),
+        (gzip.compress(b"{}") * 2, 400, "after the end"),
+        (gzip.compress(b"{}") + b"\0", 400, "after the end"),
+        (gzip.compress(b" " * (limits.REPORT_MAX + 1)), 413, "too large"),
+        (b"x" * (limits.REPORT_GZIP_MAX + 1), 413, "too large"),
+        (gzip.compress(b"{}"), 422, "expected shape"),
+        (gzip.compress(b"\xff"), 422, "UTF-8"),
+        (gzip.compress(b'{"a":1,"a":2}'), 422, "twice"),
+        (gzip.compress(b'{"a":NaN}'), 422, "NaN"),
+        (gzip.compress(_deep(33)), 422, "nested"),
+        (gzip.compress(b"[" * 100_000), 422, "nested"),
+    ],
+)
+async def test_a_bad_report_is_refused(rig: Any, body: bytes, expected: int, word: str) -> None:
+    await rig.create()
+    headers = {"Content-Encoding": "gzip"}
+    status, answer, _ = await rig.call("PUT", PATH, token=rig.api.probe_token(1), data=body, headers=headers)
+    assert status == expected, answer
+    assert word in json.loads(answer)["message"] + str(json.loads(answer)["details"])
+    assert (await rig.view())["reported"] == []
+    assert (await rig.send_report(1))[0] == 201
+
+
+async def test_a_report_must_be_gzip(rig: Any) -> None:
+    await rig.create()
+    assert (await rig.call("PUT", PATH, token=rig.api.probe_token(1), data=b"{}"))[0] == 415
+
+
+async def test_a_body_that_announces_too_much_is_not_read(rig: Any) -> None:
+    await rig.create()
+    status, _, _ = await rig.call(
+        "POST",
+        f"/v1/runs/{UID}/evaluate",
+        token=rig.api.operator_token(),
+        data=io.BytesIO(b"x" * (limits.STORE_BODY_MAX + 1)),
+    )
+    assert status == 413
+
+
+async def test_a_slow_body_is_given_up(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.create()
+    monkeypatch.setattr(bodies.limits, "STORE_BODY_SECONDS", 0.05)
+    never = asyncio.Event()
+
+    async def trickle() -> Any:
+        yield b"x"
+        await never.wait()
+
+    headers = {"Content-Encoding": "gzip"}
+    status, answer, _ = await rig.call("PUT", PATH, token=rig.api.probe_token(1), data=trickle(), headers=headers)
+    assert status == 408
+    assert b"too slowly" in answer
+
+
+async def test_more_bodies_than_places_are_asked_to_come_back(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.create()
+    monkeypatch.setattr(bodies.limits, "STORE_QUEUE_SECONDS", 0.05)
+    gate = rig.server._runner.app[bodies_key(rig)]
+    for _ in range(limits.STORE_BODIES_MAX):
+        await gate._places.acquire()
+    status, _, headers = await rig.send_report(1)
+    assert status == 503
+    assert int(headers["Retry-After"]) >= 1
+    gate._places.release()
+    assert (await rig.send_report(1))[0] == 201
+
+
+def bodies_key(rig: Any) -> Any:
+    from evidencerun.store.requests import BODIES
+
+    return BODIES
+
+
+async def test_a_silent_connection_is_dropped(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evidencerun.store import listening
+
+    monkeypatch.setattr(listening.limits, "STORE_HEAD_SECONDS", 0.1)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", rig.server.port, ssl=rig.client.context, server_hostname="localhost"
+    )
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+    assert await reader.read() == b""
+    writer.close()
+    assert (await rig.call("GET", "/healthz"))[0] == 200
+
+
+async def test_connections_beyond_the_limit_are_refused(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evidencerun.store import listening
+
+    monkeypatch.setattr(listening.limits, "STORE_CONNECTIONS_MAX", 0)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", rig.server.port, ssl=rig.client.context, server_hostname="localhost"
+    )
+    with contextlib.suppress(ConnectionError):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_an_unknown_path_is_a_status(rig: Any) -> None:
+    for method, path in (("GET", "/"), ("POST", "/healthz"), ("GET", "/v2/runs")):
+        status, body, _ = await rig.call(method, path)
+        assert status in (404, 405)
+        assert json.loads(body)["kind"] == "Status"
+
+
+def test_inflation_stops_at_the_limit() -> None:
+    bomb = gzip.compress(b"\0" * (64 * limits.MIB))
+    with pytest.raises(RefusalError) as caught:
+        inflate(bomb, what="it", limit=1000)
+    assert caught.value.status == 413

@@ -44,7 +44,7 @@ class Outcome:
     def message(self) -> bytes:
         """Return the termination message; texts are cut so far that two targets always fit."""
         data = b""
-        for most in (_TEXT_MAX, 200, 80):
+        for most in (_TEXT_MAX, 200, 80, 20):
             data = json.dumps(self._document(most), ensure_ascii=True).encode()
             if len(data) <= limits.TERMINATION_MESSAGE_MAX:
                 break

@@ -79,10 +79,11 @@ class Authorizer:
     def _bearer(self, challenge: Challenge, scope: str, where: str) -> str:
         realm = challenge.parameters.get("realm", "")
         url = absolute(where, realm)
-        if url.scheme != "https" and not (self._plain_http and url.scheme == "http"):
+        secure = url.scheme == "https" or (self._plain_http and url.scheme == "http")
+        if not secure or not realm.startswith("http"):
             raise RegistryError(
                 "E7421",
-                "the registry names a token service without TLS",
+                "the registry names no token service with TLS",
                 where=where,
                 why=f"realm {realm[:200]!r}",
                 retryable=False,

@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry client against scripted answers: logins, redirects, faults, lies. Real registries: tests/integration."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+
+from evidencerun.canonical import sha256_prefixed
+from evidencerun.errors import RegistryError
+from evidencerun.oci import media_types
+from evidencerun.oci.authorizer import parse_challenge
+from evidencerun.oci.credentials import Credentials
+from evidencerun.oci.faults import RegistryRefusedError
+from evidencerun.oci.reference import Repository
+from evidencerun.oci.referrers import Attachment, Way, ensure_listed, list_referrers, referrer_manifest
+from evidencerun.oci.registry import Descriptor, RepositoryClient
+from evidencerun.oci.transport import RegistryAccess
+
+HOST = "registry.example.com"
+USER = Credentials(username="user", password="secret")
+DATA = b"some bytes"
+BLOB = Descriptor(media_type="application/octet-stream", digest=sha256_prefixed(DATA), size=len(DATA))
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+@dataclass
+class Script:
+    """A registry: `handler` answers, `seen` remembers, `slept` are the pauses."""
+
+    handler: Handler
+    seen: list[httpx.Request] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+
+    def client(self, credentials: Credentials = USER, *, plain_http: bool = False) -> RepositoryClient:
+        def answer(request: httpx.Request) -> httpx.Response:
+            request.read()
+            self.seen.append(request)
+            return self.handler(request)
+
+        access = RegistryAccess(
+            registry=HOST,
+            credentials=credentials,
+            plain_http=plain_http,
+            sleep=self.slept.append,
+            uniform=lambda low, high: high,
+        )
+        repository = Repository(registry=HOST, path="team/evidence")
+        return RepositoryClient(repository, access, transport=httpx.MockTransport(answer))
+
+
+def replies(*answers: httpx.Response | Exception) -> Script:
+    left = list(answers)
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return Script(handler)
+
+
+def challenge(text: str) -> httpx.Response:
+    return httpx.Response(401, headers={"WWW-Authenticate": text})
+
+
+BEARER = f'Bearer realm="https://auth.example.com/token",service="{HOST}",scope="repository:team/evidence:pull"'
+
+
+# --- logins ----------------------------------------------------------------------------------------------------------
+
+
+def test_basic_login_is_given_when_asked_for_and_kept() -> None:
+    script = replies(challenge('Basic realm="r"'), httpx.Response(200), httpx.Response(200))
+    client = script.client()
+    assert client.has_blob(BLOB.digest)
+    assert client.has_blob(BLOB.digest)
+    sent = [request.headers.get("Authorization", "") for request in script.seen]
+    assert sent == ["", "Basic dXNlcjpzZWNyZXQ=", "Basic dXNlcjpzZWNyZXQ="]
+
+
+def test_basic_login_that_is_refused_is_not_repeated() -> None:
+    script = replies(*[challenge('Basic realm="r"')] * 9)
+    client = script.client()
+    for _ in range(2):
+        with pytest.raises(RegistryRefusedError) as caught:
+            client.has_blob(BLOB.digest)
+        assert (caught.value.code, caught.value.status) == ("E7411", 401)
+    assert [request.headers.get("Authorization", "") for request in script.seen].count("") == 1
+    assert len(script.seen) == 3
+
+
+def test_bearer_token_is_fetched_once_per_scope() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "auth.example.com":
+            return httpx.Response(200, json={"token": f"t-{request.url.params['scope']}"})
+        if "Authorization" not in request.headers:
+            return challenge(BEARER.replace(",scope=", ",x="))
+        return httpx.Response(200, content=DATA)
+
+    script = Script(handler)
+    client = script.client()
+    client.has_blob(BLOB.digest)
+    client.has_blob(BLOB.digest)
+    client.read_blob(BLOB, io.BytesIO())
+    asked = [request for request in script.seen if request.url.host == "auth.example.com"]
+    assert [request.url.params["scope"] for request in asked] == [
+        "repository:team/evidence:pull,push",
+        "repository:team/evidence:pull",
+    ]
+    assert asked[0].url.params["service"] == HOST
+    assert asked[0].headers["Authorization"] == "Basic dXNlcjpzZWNyZXQ="
+    assert script.seen[-1].headers["Authorization"] == "Bearer t-repository:team/evidence:pull"
+
+
+def test_the_challenges_own_scope_is_honoured() -> None:
+    script = replies(
+        challenge('Bearer realm="https://auth.example.com/t",scope="aws"'),
+        httpx.Response(200, json={"access_token": "tok"}),
+        httpx.Response(200),
+    )
+    script.client(Credentials()).has_blob(BLOB.digest)
+    assert script.seen[1].url.params["scope"] == "aws"
+    assert "Authorization" not in script.seen[1].headers
+
+
+def test_identity_tokens_are_exchanged() -> None:
+    script = replies(challenge(BEARER), httpx.Response(200, json={"access_token": "tok"}), httpx.Response(200))
+    script.client(Credentials(identity_token="refresh-me")).has_blob(BLOB.digest)
+    assert script.seen[1].method == "POST"
+    assert b"grant_type=refresh_token" in script.seen[1].content
+    assert b"refresh_token=refresh-me" in script.seen[1].content
+
+
+def test_an_expired_token_is_renewed() -> None:
+    token = {"token": "tok"}
+    script = replies(
+        challenge(BEARER),
+        httpx.Response(200, json=token),
+        httpx.Response(200),
+        challenge(BEARER),
+        httpx.Response(200, json=token),
+        httpx.Response(200),
+    )
+    client = script.client()
+    assert client.has_blob(BLOB.digest)
+    assert client.has_blob(BLOB.digest)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (httpx.Response(401), "E7411"),
+        (httpx.Response(403), "E7412"),
+        (httpx.Response(200, content=b"no json"), "E7421"),
+        (httpx.Response(200, json={}), "E7421"),
+        (httpx.Response(200, json={"token": "a\r\nX: y"}), "E7421"),
+        (httpx.Response(200, json={"token": 5}), "E7421"),
+        (httpx.ConnectError("refused"), "E7418"),
+    ],
+)
+def test_faults_of_the_token_service_are_named(answer: httpx.Response | Exception, code: str) -> None:
+    script = replies(challenge(BEARER), *[answer] * 1, *[challenge(BEARER), answer] * 4)
+    with pytest.raises(RegistryError) as caught:
+        script.client().has_blob(BLOB.digest)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("realm", ["http://auth.example.com/token", "", "/token\x00", "file:///etc/passwd"])
+def test_credentials_never_go_to_a_token_service_without_tls(realm: str) -> None:
+    script = replies(challenge(f'Bearer realm="{realm}"'))
+    with pytest.raises(RegistryError):
+        script.client().has_blob(BLOB.digest)
+    assert len(script.seen) == 1
+
+
+@pytest.mark.parametrize("header", ["", "Negotiate", "Digest realm=x"])
+def test_an_unknown_login_is_a_refusal(header: str) -> None:
+    with pytest.raises(RegistryRefusedError) as caught:
+        replies(challenge(header)).client().has_blob(BLOB.digest)
+    assert caught.value.status == 401
+
+
+def test_challenges_are_read() -> None:
+    found = parse_challenge('Bearer realm="https://a/t?x=1,2", service=plain ,scope="a:b:pull,push"')
+    assert found.scheme == "bearer"
+    assert found.parameters == {"realm": "https://a/t?x=1,2", "service": "plain", "scope": "a:b:pull,push"}
+
+
+# --- redirects -------------------------------------------------------------------------------------------------------
+
+
+def test_a_redirect_to_an_object_store_carries_no_login() -> None:
+    script = replies(
+        challenge('Basic realm="r"'),
+        httpx.Response(307, headers={"Location": "https://blobs.example.net/x?sig=1"}),
+        httpx.Response(200, content=DATA),
+    )
+    target = io.BytesIO()
+    script.client().read_blob(BLOB, target)
+    assert target.getvalue() == DATA
+    assert script.seen[2].url.host == "blobs.example.net"
+    assert "Authorization" not in script.seen[2].headers
+
+
+@pytest.mark.parametrize("location", ["http://blobs.example.net/x", "", "https://"])
+def test_a_redirect_to_nowhere_good_is_refused(location: str) -> None:
+    script = replies(*[httpx.Response(307, headers={"Location": location})] * 9)
+    with pytest.raises(RegistryError) as caught:
+        script.client().read_blob(BLOB, io.BytesIO())
+    assert caught.value.code == "E7420"
+
+
+def test_an_upload_is_never_sent_to_another_host() -> None:
+    script = replies(httpx.Response(404), httpx.Response(202, headers={"Location": "https://evil.example.net/upload"}))
+    with pytest.raises(RegistryError) as caught:
+        script.client().push_blob(DATA, "x")
+    assert caught.value.code == "E7420"
+    assert {request.url.host for request in script.seen} == {HOST}
+
+
+# --- lies ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [b"", b"some byteS", DATA + b"!", DATA[:-1]])
+def test_a_blob_of_other_bytes_is_refused(body: bytes) -> None:
+    with pytest.raises(RegistryError) as caught:
+        replies(httpx.Response(200, content=body)).client().read_blob(BLOB, io.BytesIO())
+    assert caught.value.code == "E7420"
+
+
+def test_a_blob_over_the_limit_is_not_asked_for() -> None:
+    script = replies()
+    with pytest.raises(RegistryError, match="too large"):
+        script.client().read_blob(BLOB, io.BytesIO(), max_bytes=3)
+    assert script.seen == []
+
+
+def test_a_manifest_under_another_digest_is_refused() -> None:
+    with pytest.raises(RegistryError, match="another manifest"):
+        replies(httpx.Response(200, content=b"{}")).client().read_manifest(BLOB.digest)
+
+
+def test_a_tag_whose_header_and_bytes_differ_is_refused() -> None:
+    answer = httpx.Response(200, content=b"{}", headers={"Docker-Content-Digest": BLOB.digest})
+    with pytest.raises(RegistryError, match="another manifest"):
+        replies(answer).client().read_manifest("v1")
+
+
+def test_a_manifest_without_end_is_refused() -> None:
+    with pytest.raises(RegistryError, match="too long"):
+        replies(httpx.Response(200, content=b"x" * (4 * 1024 * 1024 + 1))).client().read_manifest("v1")
+
+
+def test_a_registry_that_stores_other_bytes_is_refused() -> None:
+    answer = httpx.Response(201, headers={"Docker-Content-Digest": BLOB.digest})
+    with pytest.raises(RegistryError, match="stored other bytes"):
+        replies(answer).client().push_manifest(b"{}", media_types.MANIFEST)
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+def test_passing_faults_are_tried_again_with_pauses() -> None:
+    script = replies(
+        httpx.ConnectError("refused"),
+        httpx.Response(503),
+        httpx.Response(429, headers={"Retry-After": "7"}),
+        httpx.Response(200),
+    )
+    assert script.client().has_blob(BLOB.digest)
+    assert script.slept == [1.0, 2.0, 11.0]
+
+
+def test_attempts_are_bounded() -> None:
+    script = replies(*[httpx.Response(503)] * 99)
+    with pytest.raises(RegistryRefusedError) as caught:
+        script.client().has_blob(BLOB.digest)
+    assert caught.value.code == "E7417"
+    assert len(script.seen) == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(403, "E7412"), (404, "E7413"), (405, "E7414"), (413, "E7415"), (400, "E7410"), (500, "E7417")],
+)
+def test_refusals_repeat_the_registrys_words_and_say_what_to_mend(status: int, code: str) -> None:
+    body = {"errors": [{"code": "DENIED", "message": "requested access is denied"}]}
+    with pytest.raises(RegistryRefusedError) as caught:
+        replies(httpx.Response(status, json=body)).client().push_manifest(b"{}", media_types.MANIFEST)
+    assert caught.value.code == code
+    assert caught.value.why == f"HTTP {status}: DENIED requested access is denied"
+
+
+def test_a_broken_upload_is_begun_anew() -> None:
+    location = {"Location": "/v2/team/evidence/blobs/uploads/1?state=a"}
+    script = replies(
+        httpx.Response(404),
+        httpx.Response(202, headers=location),
+        httpx.ReadError("reset"),
+        httpx.Response(202, headers=location),
+        httpx.Response(201),
+    )
+    assert script.client().push_blob(DATA, "x").digest == BLOB.digest
+    assert [request.method for request in script.seen] == ["HEAD", "POST", "PUT", "POST", "PUT"]
+    last = script.seen[-1]
+    assert dict(last.url.params) == {"state": "a", "digest": BLOB.digest}
+    assert last.content == DATA
+
+
+def test_what_is_there_is_not_pushed_again() -> None:
+    script = replies(httpx.Response(200))
+    script.client().push_blob(DATA, "x")
+    assert [request.method for request in script.seen] == ["HEAD"]
+
+
+# --- referrers -------------------------------------------------------------------------------------------------------
+
+SUBJECT = Descriptor(media_type=media_types.MANIFEST, digest="sha256:" + "a" * 64, size=9)
+ATTACHMENT = Attachment(
+    artifact_type=media_types.SIGSTORE_BUNDLE, layer=BLOB, title="attestation", annotations={"k": "v"}
+)
+INDEX = {"Content-Type": media_types.INDEX}
+
+
+def index(*digests: str, **headers: str) -> httpx.Response:
+    entries = [{"digest": digest, "artifactType": media_types.SIGSTORE_BUNDLE} for digest in digests]
+    return httpx.Response(200, json={"manifests": entries}, headers=INDEX | headers)
+
+
+def test_a_referrers_manifest_is_what_verifiers_look_for() -> None:
+    data = referrer_manifest(SUBJECT, ATTACHMENT)
+    document = json.loads(data)
+    assert document["subject"]["digest"] == SUBJECT.digest
+    assert document["artifactType"] == media_types.SIGSTORE_BUNDLE
+    assert document["layers"][0]["mediaType"] == BLOB.media_type
+    assert len(document["layers"]) == 1
+    assert document["config"]["digest"] == sha256_prefixed(b"{}")
+    assert referrer_manifest(SUBJECT, ATTACHMENT) == data
+
+
+def test_referrers_are_listed_over_all_pages_and_filtered_again() -> None:
+    other = {"digest": "sha256:o", "artifactType": "other"}
+    first = httpx.Response(
+        200,
+        json={"manifests": [{"digest": "sha256:1", "artifactType": media_types.SIGSTORE_BUNDLE}, other]},
+        headers=INDEX | {"Link": '</v2/team/evidence/referrers/x?last=1>; rel="next"'},
+    )
+    listing = list_referrers(replies(first, index("sha256:2")).client(), SUBJECT.digest, media_types.SIGSTORE_BUNDLE)
+    assert [entry["digest"] for entry in listing.entries] == ["sha256:1", "sha256:2"]
+    assert listing.way is Way.API
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_without_the_api_the_tag_is_read(status: int) -> None:
+    script = replies(httpx.Response(status), index("sha256:1"))
+    listing = list_referrers(script.client(), SUBJECT.digest)
+    assert listing.way is Way.TAG
+    assert script.seen[1].url.path.endswith(f"/manifests/sha256-{'a' * 64}")
+
+
+def test_an_artifact_without_referrers_has_none() -> None:
+    listing = list_referrers(replies(httpx.Response(404), httpx.Response(404)).client(), SUBJECT.digest)
+    assert listing.entries == ()
+
+
+def test_a_login_that_fails_is_no_missing_api() -> None:
+    with pytest.raises(RegistryRefusedError):
+        list_referrers(replies(httpx.Response(403)).client(), SUBJECT.digest)
+
+
+def test_too_many_referrers_are_not_read_to_their_end() -> None:
+    page = index(*[f"sha256:{number}" for number in range(600)], Link='</v2/next>; rel="next"')
+    with pytest.raises(RegistryError, match="too many"):
+        list_referrers(replies(page, page).client(), SUBJECT.digest)
+
+
+def test_a_lost_update_of_the_fallback_index_is_repaired() -> None:
+    mine, theirs = Descriptor(media_type=media_types.MANIFEST, digest="sha256:mine", size=1), "sha256:theirs"
+    none = httpx.Response(404)
+    script = replies(
+        none, none, httpx.Response(201),  # nothing is there: written
+        none, index(theirs), httpx.Response(201),  # somebody else wrote at the same time: written again
+        none, index(theirs, mine.digest),
+    )  # fmt: skip
+    assert ensure_listed(script.client(), SUBJECT, mine, ATTACHMENT) is Way.TAG
+    written = json.loads([request for request in script.seen if request.method == "PUT"][-1].content)
+    assert [entry["digest"] for entry in written["manifests"]] == [theirs, mine.digest]
+
+
+def test_a_registry_that_never_lists_it_is_an_error() -> None:
+    mine = Descriptor(media_type=media_types.MANIFEST, digest="sha256:mine", size=1)
+    slept: list[float] = []
+    script = Script(lambda request: index("sha256:other"))
+    with pytest.raises(RegistryError) as caught:
+        ensure_listed(script.client(), SUBJECT, mine, ATTACHMENT, sleep=slept.append)
+    assert caught.value.code == "E7423"
+    assert len(slept) == 5
+
+
+@pytest.mark.parametrize("body", [b"[]", b"no", b'{"manifests": {}}', b'{"manifests": [1]}'])
+def test_an_index_that_cannot_be_read_is_an_error(body: bytes) -> None:
+    answer = httpx.Response(200, content=body, headers=INDEX)
+    with pytest.raises(RegistryError) as caught:
+        list_referrers(replies(answer).client(), SUBJECT.digest)
+    assert caught.value.code == "E7422"

@@ -138,8 +138,6 @@ def test_a_ready_deployment_passes_and_its_images_are_recorded() -> None:
 def test_the_bundle_reads_the_images_that_the_check_writes() -> None:
     objects = [deployment(), owned("ReplicaSet", "w", "d1"), pod("a", "uid-w")]
     inspection = inspect([component(WEB)], FakeCluster(objects))
-        [component(WEB)], FakeCluster([deployment(), owned("ReplicaSet", "w", "d1"), pod("a", "uid-w")])
-    )
     notes: list[str] = []
     read = read_images({"images.json": json.dumps(images_document(inspection.images)).encode()}, notes)
     assert notes == []

@@ -216,3 +216,11 @@ SUBTYPE_BYTES_MAX: Final = 1 * MIB
 """Keys and values of one merged subtype; a real OS.sysctl has 30 KiB."""
 SUBTYPES_MAX: Final = 16
 """Subtypes taken from reports, those of most nodes first; ours has nine."""
+LABEL_KEYS_MAX: Final = 400
+"""Labels in a snapshot, those of most nodes first; GPU nodes carry about 150."""
+LABEL_VALUES_MAX: Final = 64
+"""Values of one label that are listed one by one; zones are few, time stamps are as many as the nodes."""
+LABEL_ITEMS_MAX: Final = 2000
+"""Records of labels in a snapshot, about 16 YAML nodes each."""
+LABEL_NAMES_BYTES_MAX: Final = 4 * MIB
+"""Node names listed for all labels together, once per encoding; after that lists are cut, with exact counts."""

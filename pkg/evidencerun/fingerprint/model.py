@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Final
 
+from evidencerun import limits
 from evidencerun.snapshot.report import Level, Tier, UnknownReason
 from evidencerun.snapshot.yaml_writer import Value
 
@@ -19,6 +20,8 @@ NONE: Final = "none"
 """The accelerator of a cluster without one: a PCI read that succeeded on every target node."""
 
 
+_DESCRIBED: Final = 5
+"""Values that a sentence for people lists."""
 SHARED_KERNEL: Final = "shared-kernel"
 """The mark of a cluster in which several nodes are one machine: their devices are counted once."""
 
@@ -132,7 +135,9 @@ class Facet:
         if self.status is Status.CLAIMED:
             return f"{self.value} (claimed)"
         if len(self.values) > 1:
-            return ", ".join(f"{value} ({count.nodes})" for value, count in self.values.items())
+            shown = [f"{value} ({count.nodes})" for value, count in self.values.items()]
+            rest = [f"{len(shown) - _DESCRIBED} more values"] if len(shown) > _DESCRIBED else []
+            return ", ".join([*shown[:_DESCRIBED], *rest])
         return f"unknown({self.reason})"
 
     def to_dict(self) -> dict[str, Value]:
@@ -147,7 +152,10 @@ class Facet:
         if self.tier is not None:
             document["tier"] = self.tier.value
         if self.values:
-            document["values"] = [_value_count(value, count) for value, count in self.values.items()]
+            listed = list(self.values.items())[: limits.SIGNALS_MAX]
+            document["values"] = [_value_count(value, count) for value, count in listed]
+        if len(self.values) > limits.SIGNALS_MAX:
+            document["moreValues"] = len(self.values) - limits.SIGNALS_MAX
         if self.unknown:
             document["unknown"] = [{"reason": reason, "nodes": nodes} for reason, nodes in self.unknown.items()]
         if self.signals:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from evidencerun import limits
 from evidencerun.fingerprint.model import Facet, Fingerprint, Status
 from evidencerun.snapshot.report import UnknownReason
 from evidencerun.snapshot.yaml_writer import Value
@@ -66,7 +67,10 @@ def fingerprint_block(fingerprint: Fingerprint) -> dict[str, Value]:
     block["fabric"] = fingerprint.fabric.to_dict()
     block["coverage"] = _coverage(fingerprint)
     if fingerprint.zones:
-        block["zones"] = [{"zone": zone, "nodes": nodes} for zone, nodes in fingerprint.zones.items()]
+        listed = list(fingerprint.zones.items())[: limits.SIGNALS_MAX]
+        block["zones"] = [{"zone": zone, "nodes": nodes} for zone, nodes in listed]
+        if len(fingerprint.zones) > limits.SIGNALS_MAX:
+            block["moreZones"] = len(fingerprint.zones) - limits.SIGNALS_MAX
     block["trust"] = _trust(fingerprint)
     return block
 

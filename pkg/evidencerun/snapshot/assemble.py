@@ -124,6 +124,7 @@ def _merged_reports(reported: Sequence[NodeEntry]) -> dict[str, list[Subtype]]:
 
 def _topology(nodes: Sequence[NodeEntry]) -> list[Subtype]:
     labels = label_subtype({entry.facts.name: entry.facts.labels for entry in nodes})
-    summary: dict[str, Scalar] = {"node-count": len(nodes), "label-count": len(labels.data)}
+    keys = {key for entry in nodes for key in entry.facts.labels}
+    summary: dict[str, Scalar] = {"node-count": len(nodes), "label-count": len(keys)}
     subtypes = [Subtype(name="summary", data=summary)]
     return [*subtypes, labels] if labels.data else subtypes

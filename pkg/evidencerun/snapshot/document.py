@@ -24,6 +24,8 @@ API_VERSIONS: Final = ("aicr.nvidia.com/v1alpha1", "aicr.run/v1alpha2", "aicr.ru
 CONFLICT_NOTE: Final = "conflict"
 ABSENT_KIND: Final = "absent"
 """The `kind` of a disagreement's record for the nodes that have no such key."""
+CUT_NOTE: Final = "cut"
+"""The `note` of a record that stands for what a limit left out."""
 OTHERS_KIND: Final = "others"
 """The `kind` of the record for values that are not listed one by one."""
 

@@ -9,14 +9,11 @@ the limits: keys that most nodes have come first, and what is cut is stated.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from evidencerun import limits
-from evidencerun.snapshot.document import ABSENT_KIND, CONFLICT_NOTE, OTHERS_KIND, Item, Scalar, Subtype
+from evidencerun.snapshot.document import ABSENT_KIND, CONFLICT_NOTE, CUT_NOTE, OTHERS_KIND, Item, Scalar, Subtype
 from evidencerun.snapshot.reading import spelled
 from evidencerun.snapshot.topology import node_item
-
-CUT_NOTE: Final = "cut"
 
 Readings = Sequence[tuple[str, Mapping[str, Scalar]]]
 """(node name, its data) of every node that reported; a node without the subtype has empty data."""

@@ -12,26 +12,78 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from evidencerun.snapshot.document import Item, Scalar, Subtype
+from evidencerun import limits
+from evidencerun.snapshot.document import CUT_NOTE, Item, Scalar, Subtype
 
+_FIRST: Final = (
+    "topology.kubernetes.io/",
+    "node.kubernetes.io/",
+    "cloud.google.com/gke-accelerator",
+    "nvidia.com/gpu.product",
+    "amd.com/gpu.product-name",
+)
 _CUT: Final = re.compile(r",? ?\(\+\d+ more\)$")
 
 
 def label_subtype(labels: Mapping[str, Mapping[str, str]]) -> Subtype:
-    """Return `NodeTopology.label` for the labels of each node, by node name."""
+    """Return `NodeTopology.label` for the labels of each node, by node name.
+
+    On large clusters lists of names are cut and rare values left out, in AICR's notation for it (`truncated`, `(+N
+    more)`); numbers of nodes stay exact. What places a node in the cluster comes first.
+    """
     carriers: dict[str, dict[str, list[str]]] = {}
     for node in sorted(labels):
         for key, value in labels[node].items():
             carriers.setdefault(key, {}).setdefault(value, []).append(node)
-    data: dict[str, Scalar] = {}
-    items: list[Item] = []
-    for key in sorted(carriers):
-        values = carriers[key]
-        for value in sorted(values):
-            nodes = ",".join(values[value])
-            data[key if len(values) == 1 else f"{key}.{value}"] = f"{value}|{nodes}"
-            items.append(node_item({"key": key, "value": value}, values[value]))
-    return Subtype(name="label", data=data, items=tuple(items))
+    written = _Labels()
+    for key in sorted(carriers, key=lambda key: _precedence(key, carriers[key])):
+        written.add(key, carriers[key])
+    return written.subtype()
+
+
+def _precedence(key: str, values: Mapping[str, list[str]]) -> tuple[bool, int, str]:
+    return not key.startswith(_FIRST), -sum(len(nodes) for nodes in values.values()), key
+
+
+class _Labels:
+    """Takes labels one after the other as long as there is room."""
+
+    def __init__(self) -> None:
+        self._data: dict[str, Scalar] = {}
+        self._items: dict[str, list[Item]] = {}
+        self._count = 0
+        self._bytes = 0
+        self._cut = 0
+
+    def add(self, key: str, values: Mapping[str, list[str]]) -> None:
+        if len(self._items) >= limits.LABEL_KEYS_MAX or self._count >= limits.LABEL_ITEMS_MAX:
+            self._cut += 1
+            return
+        ranked = sorted(values, key=lambda value: (-len(values[value]), value))
+        shown, rest = sorted(ranked[: limits.LABEL_VALUES_MAX]), ranked[limits.LABEL_VALUES_MAX :]
+        records = []
+        for value in shown:
+            nodes = values[value]
+            self._bytes += sum(len(node) + 1 for node in nodes)
+            at_most = None if self._bytes <= limits.LABEL_NAMES_BYTES_MAX else limits.CONFLICT_NODES_MAX
+            item = node_item({"key": key, "value": value}, nodes, at_most=at_most)
+            records.append(item)
+            more = len(nodes) - at_most if at_most is not None and len(nodes) > at_most else 0
+            names = f"{item.data['node-list']} (+{more} more)" if more else item.data["node-list"]
+            self._data[key if len(values) == 1 else f"{key}.{value}"] = f"{value}|{names}"
+        if rest:
+            others = sorted(node for value in rest for node in values[value])
+            context = {"key": key, "note": CUT_NOTE, "value": f"{len(rest)} more values"}
+            records.append(node_item(context, others, at_most=limits.CONFLICT_NODES_MAX))
+        self._items[key] = records
+        self._count += len(records)
+
+    def subtype(self) -> Subtype:
+        items = [item for key in sorted(self._items) for item in self._items[key]]
+        if self._cut:
+            context = {"key": "", "note": CUT_NOTE, "value": f"{self._cut} more labels"}
+            items.append(Item(context=context, data={"label-count": self._cut}))
+        return Subtype(name="label", data=self._data, items=tuple(items))
 
 
 def node_item(context: Mapping[str, str], nodes: list[str], *, at_most: int | None = None) -> Item:
@@ -55,10 +107,11 @@ def labels_by_node(subtypes: Iterable[Subtype]) -> tuple[dict[str, dict[str, str
     complete = True
     for subtype in subtypes:
         entries = (
-            [_from_item(item) for item in subtype.items]
+            [_from_item(item) for item in subtype.items if item.context.get("note") != CUT_NOTE]
             if subtype.items
             else [_from_legacy(key, str(value)) for key, value in subtype.data.items()]
         )
+        complete = complete and not any(item.context.get("note") == CUT_NOTE for item in subtype.items)
         for key, value, nodes, whole in entries:
             complete = complete and whole
             for node in nodes:

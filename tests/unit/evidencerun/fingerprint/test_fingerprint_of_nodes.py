@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 
+from evidencerun import limits
 from evidencerun.fingerprint import fingerprint
 from evidencerun.fingerprint.labels import is_used
 from evidencerun.snapshot.read import load_snapshot
@@ -285,6 +286,16 @@ def test_the_stored_block_changes_nothing(cluster):
 )
 def test_which_labels_the_fingerprint_stands_on(key, used):
     assert is_used(key) is used
+
+
+def test_what_many_nodes_say_differently_is_counted_and_cut(cluster):
+    number = limits.SIGNALS_MAX + 10
+    found = of(cluster, *(cluster.node(i, kernel_version=f"6.{i}.0", labels={ZONE: f"z{i:03}"}) for i in range(number)))
+    assert len(found.kernel.values) == number
+    block = found.to_dict()
+    assert len(block["kernel"]["values"]) == len(block["kernel"]["signals"]) == limits.SIGNALS_MAX
+    assert (block["kernel"]["moreValues"], block["moreZones"]) == (10, 10)
+    assert found.kernel.describe().endswith(f", {number - 5} more values")
 
 
 def test_five_thousand_nodes_are_merged(cluster):

@@ -206,3 +206,37 @@ def test_more_subtypes_than_known_are_cut_to_those_of_most_nodes(cluster):
     merged = [subtype for each in snapshot.measurements if each.type in ("Odd", "OS") for subtype in each.subtypes]
     assert len(merged) == limits.SUBTYPES_MAX
     assert snapshot.reading("OS.release.ID") == Value("debian")
+
+
+def test_labels_of_many_nodes_are_bounded_and_counted_exactly(cluster):
+    number = 300
+    nodes = []
+    for i in range(number):
+        labels = {f"nvidia.com/l{key:03}": "x" for key in range(450)}
+        labels |= {"nvidia.com/gfd.timestamp": str(i), "topology.kubernetes.io/zone": str(i % 2)}
+        nodes.append(cluster.node(i, labels=labels))
+    snapshot = cluster.snapshot(cluster.nodes(*nodes))
+    (label,) = snapshot.subtypes("NodeTopology", "label")
+    zones = [item for item in label.items if item.context["key"] == "topology.kubernetes.io/zone"]
+    assert [item.data["node-count"] for item in zones] == [150, 150]
+    stamps = [item for item in label.items if item.context["key"] == "nvidia.com/gfd.timestamp"]
+    assert len(stamps) == limits.LABEL_VALUES_MAX + 1
+    assert stamps[-1].context["value"] == f"{number - limits.LABEL_VALUES_MAX} more values"
+    assert label.items[-1].context["value"] == f"{452 - limits.LABEL_KEYS_MAX} more labels"
+    assert snapshot.scalar("NodeTopology", "summary", "label-count") == 452
+    assert load_snapshot(snapshot.to_yaml()) == snapshot
+    found, complete = labels_by_node([label])
+    assert not complete
+    assert "nvidia.com/gfd.timestamp" not in found["node-299"]
+
+
+def test_names_of_nodes_are_listed_until_there_is_no_room(cluster, monkeypatch):
+    monkeypatch.setattr(limits, "LABEL_NAMES_BYTES_MAX", 500)
+    nodes = [cluster.node(i, labels={"a": "x", "b": "x"}) for i in range(50)]
+    (label,) = cluster.snapshot(cluster.nodes(*nodes)).subtypes("NodeTopology", "label")
+    first, second = label.items
+    assert (first.data["node-count"], first.data["truncated"]) == (50, False)
+    assert (second.data["node-count"], second.data["truncated"]) == (50, True)
+    assert str(label.data["b"]).endswith("(+30 more)")
+    found, complete = labels_by_node([label])
+    assert (len([node for node in found.values() if "b" in node]), complete) == (20, False)

@@ -93,6 +93,9 @@ lint: $(STAMP) ## ruff, types, layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy deploy/chart/rights.py deploy/kustomize/render.py
+	@cd deploy/images && $(CURDIR)/$(BIN)/mypy --strict build.py
+	@cd deploy/demo && $(CURDIR)/$(BIN)/mypy --strict demo.py
 	@$(BIN)/lint-imports
 
 .PHONY: format

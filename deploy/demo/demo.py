@@ -76,7 +76,7 @@ def fetch(env: Mapping[str, str]) -> None:
 
 def verify(env: Mapping[str, str]) -> None:
     """Verify the archive, with the report on the screen, and the directory."""
-    asked = ["--key", OUT / "evidence.pub", "--recipe", OUT / "recipe.yaml", "--max-age", "1h"]
+    asked: list[str | Path] = ["--key", OUT / "evidence.pub", "--recipe", OUT / "recipe.yaml", "--max-age", "1h"]
     call([EVR, "verify", OUT / "bundle.tar.gz", *asked], env=env)
     answer([EVR, "verify", OUT / "bundle", *asked], env=env)
     print("    the unpacked directory verifies as well")

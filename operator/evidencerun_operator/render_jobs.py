@@ -55,7 +55,7 @@ def check_job(
     labels = naming.labels(run, "check", check=entry.name, attempt=str(attempt))
     timeout = parse_duration(entry.timeout)
     volumes = [
-        scratch("data", "64Mi"),
+        scratch("data", "1Gi"),
         scratch("results", "256Mi"),
         scratch("tmp", "256Mi"),
         scratch("sidecar-tmp", "64Mi"),
@@ -201,9 +201,13 @@ def _deliverer(
         *store_env(plan, around),
         *env(
             EVIDENCERUN_ARCHIVE_DIGEST=bundle.archive_digest,
+            EVIDENCERUN_MANIFEST_DIGEST=bundle.manifest_digest,
+            EVIDENCERUN_INVENTORY_DIGEST=bundle.inventory_digest,
             EVIDENCERUN_LOGS_KEY=bundle.logs_key if delivery.logs else "",
+            EVIDENCERUN_LOGS_DIGEST=bundle.logs_digest if delivery.logs else "",
             EVIDENCERUN_PVC_PATH=delivery.pvc.path if delivery.pvc else "",
             EVIDENCERUN_OCI_REPOSITORY=oci.repository if oci else "",
+            EVIDENCERUN_OCI_SECRET=(oci.secret_name or "") if oci else "",
             EVIDENCERUN_OCI_PLAIN_HTTP="true" if oci and oci.plain_http else "false",
             EVIDENCERUN_RUN_NAME=plan.run.name,
             EVIDENCERUN_RECIPE_NAME=plan.recipe_name,

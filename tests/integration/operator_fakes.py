@@ -70,7 +70,7 @@ class FakeStore:
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0)
         self._loop.run_until_complete(site.start())
-        self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # noqa: SLF001
+        self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
         self._started.set()
         self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())
@@ -235,7 +235,13 @@ class FakeKubelets:
 
     def _beat(self, name: str) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        ready = {"type": "Ready", "status": "True", "reason": "Fake", "lastHeartbeatTime": now, "lastTransitionTime": now}
+        ready = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "Fake",
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+        }
         info = {"bootID": f"boot-{name}", "kernelVersion": "6.1", "architecture": "amd64", "operatingSystem": "linux"}
         self.core.patch_node_status(name, {"status": {"conditions": [ready], "nodeInfo": info}})
 

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When an attempt is over although its container never said so: a truth table."""
+
+import pytest
+from operator_samples import active_world, at, attempt, entry, make_plan, pod_body, stamp, view
+
+from evidencerun.validation.spec import CatalogEntry
+from evidencerun_operator.attempt_end import Ended, Going, follow
+from evidencerun_operator.views import ChildView, NodeHealth, pod_view
+
+CHECK = CatalogEntry.model_validate(entry("probe-me", timeout="5m"))
+JOB = "ev-0a1b2c3d-probe-me-1"
+
+
+def job(age=0.0):
+    return ChildView(
+        kind="Job",
+        namespace="evidencerun-checks",
+        name=JOB,
+        uid="u1",
+        created_at=stamp(-age),
+        deleting=False,
+        data={},
+    )
+
+
+def health(*, ready=True, since=0.0):
+    return {"node1": NodeHealth(uid="n1", ready=ready, since=stamp(-since), message="Kubelet stopped posting")}
+
+
+def waiting(reason, message=""):
+    return {"containerStatuses": [{"name": "validator", "state": {"waiting": {"reason": reason, "message": message}}}]}
+
+
+def running(age):
+    state = {"running": {"startedAt": stamp(-age)}}
+    return {"phase": "Running", "containerStatuses": [{"name": "validator", "state": state}]}
+
+
+def terminated(age, *, sidecar=True):
+    state = {"terminated": {"exitCode": 1, "reason": "Error", "startedAt": stamp(-60), "finishedAt": stamp(-age)}}
+    side = {"terminated": {"exitCode": 0}} if sidecar else {"running": {}}
+    return {
+        "phase": "Running",
+        "containerStatuses": [{"name": "validator", "state": state}],
+        "initContainerStatuses": [{"name": "sidecar", "state": side}],
+    }
+
+
+def scheduled(age, status):
+    conditions = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(-age)}]
+    return {"conditions": conditions, **status}
+
+
+def pod(status=None, **meta):
+    body = pod_body("p", JOB, **(status or {}))
+    body["metadata"].update(meta)
+    return pod_view(body)
+
+
+def judge(*, state="running", child=None, seen=None, troubles=None, nodes=None):
+    world = active_world(make_plan(), view(), troubles=troubles or {}, nodes=health() if nodes is None else nodes)
+    return follow(CHECK, attempt("probe-me", state=state), child, seen, world=world, now=at(0))
+
+
+PULL = ("ErrImagePull", 'failed to resolve reference: "x": not found')
+ENDS = {
+    "exit-code": ({"child": job(), "seen": pod(terminated(1))}, "Error", False),
+    "sidecar-hangs": ({"child": job(), "seen": pod(terminated(46, sidecar=False))}, "Error", False),
+    "no-such-image": ({"child": job(), "seen": pod(scheduled(21, waiting(*PULL)))}, "ErrImagePull", True),
+    "registry-away": (
+        {"child": job(), "seen": pod(scheduled(121, waiting("ImagePullBackOff", "i/o timeout")))},
+        "ImagePullBackOff",
+        True,
+    ),
+    "bad-config": (
+        {"child": job(), "seen": pod(scheduled(21, waiting("CreateContainerConfigError", "secret not found")))},
+        "CreateContainerConfigError",
+        True,
+    ),
+    "never-scheduled": (
+        {
+            "child": job(),
+            "seen": pod(
+                {
+                    "conditions": [
+                        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "cpu"}
+                    ]
+                },
+                creationTimestamp=stamp(-400),
+            ),
+        },
+        "Unschedulable",
+        True,
+    ),
+    "pod-refused": ({"state": "created", "child": job(21), "troubles": {JOB: "exceeded quota"}}, "FailedCreate", True),
+    "no-pod-ever": ({"state": "created", "child": job(361)}, "NeverStarted", True),
+    "pod-deleted": ({"child": job()}, "PodDeleted", True),
+    "job-deleted": ({}, "JobDeleted", False),
+    "kubelet-silent-after-delete": (
+        {"child": job(), "seen": pod(running(9), deletionTimestamp=stamp(-16))},
+        "NodeLost",
+        False,
+    ),
+    "node-gone": ({"child": job(), "seen": pod(running(9)), "nodes": {"other": health()["node1"]}}, "NodeLost", True),
+    "node-not-ready": (
+        {"child": job(), "seen": pod(running(9)), "nodes": health(ready=False, since=31)},
+        "NodeLost",
+        True,
+    ),
+    "kubelet-missed-its-deadline": ({"child": job(), "seen": pod(running(376))}, "DeadlineExceeded", True),
+}
+GOES_ON = {
+    "no-such-image-yet": ({"child": job(), "seen": pod(scheduled(19, waiting(*PULL)))}, "not found"),
+    "registry-away-yet": (
+        {"child": job(), "seen": pod(scheduled(60, waiting("ImagePullBackOff", "i/o timeout")))},
+        "ImagePullBackOff: i/o timeout",
+    ),
+    "refused-yet": (
+        {"state": "created", "child": job(5), "troubles": {JOB: "exceeded quota"}},
+        "FailedCreate: exceeded quota",
+    ),
+    "uploading": ({"child": job(), "seen": pod(terminated(5, sidecar=False))}, ""),
+    "running": ({"child": job(), "seen": pod(running(299))}, ""),
+    "node-blinks": ({"child": job(), "seen": pod(running(9)), "nodes": health(ready=False, since=10)}, ""),
+    "mount-fails": ({"child": job(), "seen": pod(), "troubles": {"p": "FailedMount"}}, "FailedMount"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_an_end(name):
+    seen, reason, kill = ENDS[name]
+    found = judge(**seen)
+    assert isinstance(found, Ended)
+    assert found.ending.reason == reason
+    assert found.kill is kill
+
+
+@pytest.mark.parametrize("name", GOES_ON)
+def test_no_end(name):
+    seen, trouble = GOES_ON[name]
+    found = judge(**seen)
+    assert isinstance(found, Going)
+    assert trouble in found.trouble
+    assert bool(found.trouble) == bool(trouble)
+    assert not found.needs_job
+
+
+def test_a_ledger_entry_without_its_job_gets_it():
+    assert judge(state="created") == Going(needs_job=True)

@@ -44,7 +44,7 @@ class Surroundings:
 def expected_resources(around: Surroundings) -> CheckResult:
     """Run the check of this name."""
     from evidencerun.checks import expected_resources as check
-    from evidencerun.checks.workloadimages import images_document
+    from evidencerun.checks.workloadimages import images_list
     from evidencerun.kube.incluster import reader_from_pod
     from evidencerun.recipe import load_recipe
 
@@ -54,7 +54,7 @@ def expected_resources(around: Surroundings) -> CheckResult:
     if any(component.enabled for component in recipe.components):
         inspection = check.inspect(recipe.components, reader_from_pod(around.environ))
     around.leave("details.json", check.details_document(inspection.findings))
-    around.leave("images.json", images_document(inspection.images))
+    around.leave("images.json", images_list(inspection.images))
     return check.judge(inspection)
 
 

@@ -68,8 +68,8 @@ def workload_images(reader: ObjectReader, obj: Object, component: str) -> Counte
     return found
 
 
-def images_document(found: Counter[RunningImage]) -> list[dict[str, Any]]:
-    """Return the content of /results/images.json, the form that the bundle reads (docs/spec)."""
+def images_list(found: Counter[RunningImage]) -> list[dict[str, str | int]]:
+    """Return the content of /results/images.json as bundles read it; `kind` and `name` are the workload's."""
     return [
         {
             "component": image.component,

@@ -8,14 +8,14 @@ from typing import Final
 
 from evidencerun.probe.hosttree import HostTree
 from evidencerun.probe.reading import Reading, SourceAbsentError, SourceFailedError, kernel_signal
-from evidencerun.snapshot.report import Dimension, Signal, UnknownReason
+from evidencerun.snapshot.report import Dimension, UnknownReason
 
 _PROC: Final = "proc/driver/nvidia"
 _VERSION: Final = re.compile(r"\b([0-9]{3,4}\.[0-9]+(?:\.[0-9]+)?)\b")
 
 
 def read_nvidia_module(tree: HostTree) -> Reading:
-    """Return `nvidia.module` (version of the loaded module) and `nvidia.proc.model` (one per product name it drives).
+    """Return `nvidia.module` (version of the loaded module) and `nvidia.proc-model` (one per product name it drives).
 
     The container toolkit hides GPUs that the pod was not given in /proc/driver/nvidia: its count is no count of the
     node's GPUs.
@@ -27,9 +27,9 @@ def read_nvidia_module(tree: HostTree) -> Reading:
             raise SourceFailedError(UnknownReason.UNREADABLE, "the nvidia module is loaded and names no version")
         raise SourceAbsentError(UnknownReason.NO_DRIVER, "the nvidia module is not loaded")
     first_line = banner.splitlines()[0] if banner else version
-    signals: list[tuple[Dimension, Signal]] = [(Dimension.DRIVER, kernel_signal("nvidia.module", first_line, version))]
-    for model in sorted(set(_models(tree))):
-        signals.append((Dimension.ACCELERATOR, kernel_signal("nvidia.proc.model", model)))
+    names = sorted(set(_models(tree)))
+    signals = [(Dimension.DRIVER, kernel_signal("nvidia.module", first_line, version))]
+    signals += [(Dimension.ACCELERATOR, kernel_signal("nvidia.proc-model", name)) for name in names]
     return Reading(signals=tuple(signals))
 
 

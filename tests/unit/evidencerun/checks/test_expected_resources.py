@@ -13,7 +13,7 @@ import pytest
 from evidencerun.bundle.check_results import read_images
 from evidencerun.checks.expected_resources import Outcome, details_document, inspect, judge
 from evidencerun.checks.readiness import KINDS
-from evidencerun.checks.workloadimages import images_document, selector_text
+from evidencerun.checks.workloadimages import images_list, selector_text
 from evidencerun.errors import ClusterError, InputError
 from evidencerun.kube.base import Object, Resource, http_fault
 from evidencerun.recipe import Component, ExpectedResource
@@ -121,8 +121,12 @@ def test_a_ready_deployment_passes_and_its_images_are_recorded() -> None:
     result = judge(inspection)
     assert (result.status, result.message) == (CheckStatus.PASSED, "all 2 expected objects are ready")
     assert result.lines[0] == "Namespace demo (demo-web): ready, expected Active, found Active"
-    images = images_document(inspection.images)
+    images = images_list(inspection.images)
     assert [(image["imageID"], image["pods"]) for image in images] == [("", 1), (DIGEST, 2)]
+    notes: list[str] = []
+    read = read_images({"images.json": json.dumps(images).encode()}, notes)
+    assert [image.image_id for image in read] == ["", DIGEST]
+    assert notes == []
     assert images[1] == {
         "component": "demo-web",
         "kind": "Deployment",
@@ -139,7 +143,7 @@ def test_the_bundle_reads_the_images_that_the_check_writes() -> None:
     objects = [deployment(), owned("ReplicaSet", "w", "d1"), pod("a", "uid-w")]
     inspection = inspect([component(WEB)], FakeCluster(objects))
     notes: list[str] = []
-    read = read_images({"images.json": json.dumps(images_document(inspection.images)).encode()}, notes)
+    read = read_images({"images.json": json.dumps(images_list(inspection.images)).encode()}, notes)
     assert notes == []
     assert [(image.name, image.image_id) for image in read] == [("web", DIGEST)]
 

@@ -264,7 +264,7 @@ def test_nvidia_module_by_proc_alone(machine: Machine) -> None:
     machine.write("proc/driver/nvidia/gpus/0000:02:00.0/information", "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ: 2")
     reading = read_nvidia_module(machine.tree)
     assert signal(reading, "nvidia.module").value == "570.86.15"
-    assert signal(reading, "nvidia.proc.model").raw == "NVIDIA H100 80GB HBM3"
+    assert signal(reading, "nvidia.proc-model").raw == "NVIDIA H100 80GB HBM3"
 
 
 def test_nvidia_module_that_names_no_version_is_a_failure(machine: Machine) -> None:

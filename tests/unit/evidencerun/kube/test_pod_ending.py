@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Endings of containers out of pod statuses as kubelets write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evidencerun.kube.pod_ending import container_ending, never_started, sidecar_ended, started
+
+
+def _pod(
+    phase: str, state: dict[str, Any] | None = None, *, sidecar: dict[str, Any] | None = None, **status: Any
+) -> dict[str, Any]:
+    made: dict[str, Any] = {"phase": phase, **status}
+    if state is not None:
+        made["containerStatuses"] = [{"name": "validator", "state": state, "image": "i", "imageID": "i@sha256:1"}]
+    if sidecar is not None:
+        made["initContainerStatuses"] = [{"name": "sidecar", "state": sidecar}]
+    return {"status": made}
+
+
+def _terminated(code: int, reason: str = "Error", **more: Any) -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, "reason": reason, **more}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "code", "reason"),
+    [
+        (_pod("Succeeded", _terminated(0, "Completed")), 0, "Completed"),
+        (_pod("Failed", _terminated(1)), 1, "Error"),
+        (_pod("Failed", _terminated(137, "OOMKilled")), 137, "OOMKilled"),
+        (_pod("Failed", _terminated(137, "OOMKilled"), reason="Evicted"), 137, "OOMKilled"),
+        (_pod("Failed", _terminated(143), reason="DeadlineExceeded"), 143, "DeadlineExceeded"),
+        (_pod("Failed", _terminated(137, "ContainerStatusUnknown"), reason="Evicted"), 137, "Evicted"),
+        (_pod("Failed", reason="Evicted", message="the node was low on memory"), None, "Evicted"),
+        (_pod("Failed", reason="UnexpectedAdmissionError"), None, "UnexpectedAdmissionError"),
+        (_pod("Failed", {"waiting": {"reason": "PodInitializing"}}), None, "NeverStarted"),
+        (_pod("Running", _terminated(0, "Completed")), 0, "Completed"),
+    ],
+)
+def test_an_ending_is_read(pod: dict[str, Any], code: int | None, reason: str) -> None:
+    ending = container_ending(pod)
+    assert ending is not None
+    assert (ending.exit_code, ending.reason) == (code, reason)
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        {},
+        _pod("Pending"),
+        _pod("Pending", {"waiting": {"reason": "ImagePullBackOff"}}),
+        _pod("Running", {"running": {}}),
+        _pod("Unknown", {"running": {}}),
+    ],
+)
+def test_what_lives_has_no_ending(pod: dict[str, Any]) -> None:
+    assert container_ending(pod) is None
+
+
+def test_words_and_times_are_kept_within_bounds() -> None:
+    state = _terminated(2, message="m" * 5000, signal=9, startedAt="a", finishedAt="b")
+    ending = container_ending(_pod("Failed", state))
+    assert ending is not None
+    assert (len(ending.message), ending.signal, ending.started_at, ending.finished_at) == (4096, 9, "a", "b")
+    assert ending.image_id == "i@sha256:1"
+
+
+@pytest.mark.parametrize(
+    ("pod", "expected"),
+    [
+        (_pod("Pending", {"waiting": {"reason": "ErrImagePull", "message": "m"}}), ("ErrImagePull", "m")),
+        (
+            _pod("Pending", {"waiting": {}}, sidecar={"waiting": {"reason": "ImagePullBackOff", "message": "s"}}),
+            ("ImagePullBackOff", "sidecar: s"),
+        ),
+        (
+            _pod("Pending", conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]),
+            ("Unschedulable", ""),
+        ),
+        (_pod("Pending", {"waiting": {"reason": "ContainerCreating"}}), ("", "")),
+        (_pod("Running", {"running": {}}, sidecar={"running": {}}), ("", "")),
+    ],
+)
+def test_what_keeps_a_container_from_starting(pod: dict[str, Any], expected: tuple[str, str]) -> None:
+    assert never_started(pod) == expected
+
+
+def test_the_upload_is_over_when_the_sidecar_is() -> None:
+    over = _terminated(0, "Completed")
+    assert sidecar_ended(_pod("Succeeded", over, sidecar=over)) is True
+    assert sidecar_ended(_pod("Running", over, sidecar={"running": {}})) is False
+    assert sidecar_ended(_pod("Failed", over, sidecar={"running": {}})) is False
+    assert sidecar_ended(_pod("Failed", over)) is True
+    assert sidecar_ended(_pod("Running", over)) is False
+
+
+def test_a_container_with_a_log_has_started() -> None:
+    assert started(_pod("Running", {"running": {}})) is True
+    assert started(_pod("Running", _terminated(1))) is True
+    assert started(_pod("Pending", {"waiting": {"reason": "x"}})) is False
+    assert started({}) is False

@@ -21,6 +21,7 @@ from evidencerun.validation.storeapi import (
 from evidencerun_operator import naming, render
 from evidencerun_operator.actions import Action, Decision, Delete, Ensure, RecordAttempt
 from evidencerun_operator.attempt_end import Ended, follow
+from evidencerun_operator.check_sample import check_samples
 from evidencerun_operator.draft import Draft
 from evidencerun_operator.render import Owner, Surroundings
 from evidencerun_operator.render_jobs import check_job
@@ -142,10 +143,14 @@ def end_attempt(attempt: AttemptView, ended: Ended, job: ChildView | None, pod: 
     return actions
 
 
-def checks_status(plan: Plan, view: RunView) -> ChecksStatus:
-    """Return the counts: the store's own once the bundle is assembled, before that from the ledger."""
+def checks_status(plan: Plan, view: RunView, known: ChecksStatus | None) -> ChecksStatus:
+    """Return the counts: the store's own once the bundle is assembled, before that from the ledger.
+
+    A closed run has no ledger any more: what is `known` of its checks stays.
+    """
+    sample = known.sample if view.closed and known is not None else check_samples(plan, view)
     if view.verdict is not None:
-        return ChecksStatus.model_validate(view.counts.model_dump())
+        return ChecksStatus(**view.counts.model_dump(), sample=sample)
     counts = dict.fromkeys(CheckStatus, 0)
     executed = 0
     for check in plan.checks:
@@ -165,4 +170,5 @@ def checks_status(plan: Plan, view: RunView) -> ChecksStatus:
         skipped=counts[CheckStatus.SKIPPED],
         other=counts[CheckStatus.OTHER],
         attempts=len(view.attempts),
+        sample=sample,
     )

@@ -185,7 +185,7 @@ def _take_view(draft: Draft, world: ActiveWorld, plan: Plan, view: RunView) -> N
     else:
         text = "the store keeps its data in an emptyDir (chart: store.persistence.enabled=false)"
         draft.mark(ConditionType.DURABLE, ConditionStatus.FALSE, "NotPersistent", text)
-    draft.set(checks=checks_status(plan, view))
+    draft.set(checks=checks_status(plan, view, draft.status.checks))
     found = view.evaluation
     if found is None:
         return

@@ -122,7 +122,7 @@ def decide_sealed(draft: Draft, world: ActiveWorld, plan: Plan, view: RunView) -
     """Return the step that takes over what was sealed: verdict, counts, digests, how to fetch it."""
     take_bundle(draft, world.places, view)
     draft.judge(view.verdict or Verdict.ERROR)
-    draft.set(checks=checks_status(plan, view))
+    draft.set(checks=checks_status(plan, view, draft.status.checks))
     signer = view.bundle.signer if view.bundle else ""
     if view.seal is SealState.SEALED:
         draft.mark(ConditionType.SEALED, ConditionStatus.TRUE, "Signed", f"signed by {signer}")

@@ -134,6 +134,15 @@ class MatchStatus(SpecModel):
     dimensions: Annotated[tuple[MatchDimension, ...], Field(max_length=32)] = ()
 
 
+class CheckSample(SpecModel):
+    """A check with an attempt that failed or came to nothing."""
+
+    name: Word
+    outcome: Word
+    """Such as `failed`, `other(oom-killed)`, `passed after failed`."""
+    message: Sentence = ""
+
+
 class ChecksStatus(SpecModel):
     """Denominators; `other` holds what is neither passed, failed nor skipped."""
 
@@ -144,6 +153,7 @@ class ChecksStatus(SpecModel):
     skipped: Count = 0
     other: Count = 0
     attempts: Count = 0
+    sample: Annotated[tuple[CheckSample, ...], Field(max_length=limits.STATUS_SAMPLE_MAX)] = ()
 
 
 class DeliveredCopy(SpecModel):

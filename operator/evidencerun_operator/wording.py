@@ -10,14 +10,16 @@ from evidencerun_operator.world import Places
 
 
 def summary(status: RunStatus, note: str) -> str:
-    """Return such as `2/3 nodes, 1/2 checks; node-agreement: ImagePullBackOff: …`."""
+    """Return such as `2/3 nodes, 1/2 checks; oom: other(oom-killed); node-agreement: ImagePullBackOff: …`."""
     counts = []
     if status.nodes is not None:
         counts.append(f"{status.nodes.reported}/{status.nodes.targeted} nodes")
     if status.checks is not None:
         done = status.checks.passed + status.checks.failed + status.checks.skipped + status.checks.other
         counts.append(f"{done}/{status.checks.declared} checks")
-    return "; ".join(part for part in (", ".join(counts), note) if part)
+    sample = status.checks.sample if status.checks is not None else ()
+    outcomes = ", ".join(f"{check.name}: {check.outcome}" for check in sample)
+    return "; ".join(part for part in (", ".join(counts), outcomes, note) if part)
 
 
 def wait_command(run: RunRef) -> str:

@@ -56,6 +56,7 @@ jq -e --slurpfile m manifest.json '[.predicate.phases | to_entries[] | ["ctrf/" 
 6. The statement counts what the reports hold (other and pending count as failed):
 
 ```sh
+wrong=
 for file in ctrf/*.json; do
   [ -f "$file" ] || continue
   phase=${file#ctrf/}
@@ -63,8 +64,9 @@ for file in ctrf/*.json; do
     | ($all | map(select(. == "passed")) | length) as $passed
     | ($all | map(select(. == "skipped")) | length) as $skipped
     | $s[0].predicate.phases[$phase] | .passed == $passed and .skipped == $skipped
-      and .failed == ($all | length) - $passed - $skipped' "$file" || echo "WRONG: $file"
+      and .failed == ($all | length) - $passed - $skipped' "$file" || wrong="$wrong $file"
 done
+[ -z "$wrong" ] || { echo "WRONG:$wrong"; (exit 1); }
 ```
 
 7. What the run says of itself. The verdict is `Passed` only if everything that was declared ran, nothing failed and the

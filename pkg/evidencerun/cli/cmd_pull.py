@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from evidencerun.kube.sync import KubeconfigCluster, run_path
 
 _SYSTEM_NAMESPACE = "evidencerun-system"
 _FETCH_SECONDS = 300
+_LOGS_KEY = re.compile(r"/v1/logs/([0-9a-f]{32})(?![0-9a-f])")
+"""The key stands in the literal command of `status.bundle.fetchLogs` and nowhere else."""
 
 
 @click.command()
@@ -55,11 +58,11 @@ def pull(
     if unpack:
         _unpack(data, directory / "bundle")
     if logs:
-        if not bundle.get("logsKey"):
+        found = _LOGS_KEY.search(str(bundle.get("fetchLogs") or ""))
+        if found is None:
             raise InputError("E1406", f"run {target}/{name} has no separate log archive", fix="leave out --logs")
         _write(
-            directory / "evidence-logs.tar.gz",
-            _fetch(cluster, f"{base}/logs/{bundle['logsKey']}", bundle["logsDigest"]),
+            directory / "evidence-logs.tar.gz", _fetch(cluster, f"{base}/logs/{found[1]}", str(bundle["logsDigest"]))
         )
     if key:
         _write(directory / "evidence.pub", _public_key(cluster, system_namespace))

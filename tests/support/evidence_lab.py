@@ -129,7 +129,8 @@ class Evidence:
     def logs(self, run: Mapping[str, Any]) -> bytes:
         """The archive of logs."""
         bundle = run["status"]["bundle"]
-        data: bytes = self.cluster.raw(f"{PROXY}/logs/{bundle['logsKey']}")
+        path = bundle["fetchLogs"].split()[3]  # kubectl get --raw PATH > evidence-logs.tar.gz
+        data: bytes = self.cluster.raw(path)
         assert "sha256:" + hashlib.sha256(data).hexdigest() == bundle["logsDigest"]
         return data
 
@@ -146,7 +147,7 @@ class Evidence:
         return subprocess.run(words, capture_output=True, text=True, timeout=60)
 
     def created(self, uid: str) -> dict[str, set[str]]:
-        """Child objects that the API server created for a run: name -> uids, from its audit log."""
+        """Child objects that the API server created for a run: resource/namespace/name -> uids, from its audit log."""
         log = Path(self.cluster.environment["KUBECONFIG"]).parent / "audit.log"
         found: dict[str, set[str]] = {}
         with log.open(encoding="utf-8") as lines:
@@ -159,7 +160,8 @@ class Evidence:
                 if made and ref.get("resource") in ("jobs", "daemonsets", "configmaps"):
                     metadata = event["responseObject"]["metadata"]
                     if metadata.get("labels", {}).get("evidencerun.dev/run-uid") == uid:
-                        found.setdefault(f"{ref['resource']}/{metadata['name']}", set()).add(metadata["uid"])
+                        place = f"{ref['resource']}/{metadata['namespace']}/{metadata['name']}"
+                        found.setdefault(place, set()).add(metadata["uid"])
         return found
 
     def leftovers(self, uid: str) -> list[str]:

@@ -90,11 +90,11 @@ def test_cosign_accepts_the_signature_over_the_manifest(folder: Path, installed:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_commands_of_verify_md_agree(folder: Path, installed: Any):
+def test_the_commands_of_verify_md_agree(folder: Path, passed: Any, installed: Any):
     """VERIFY.md's own commands, with nothing but cosign, sha256sum and jq on PATH."""
     only = folder / "bin"
     only.mkdir()
-    for name in ("cosign", "sha256sum", "jq", "sh", "env"):
+    for name in ("cosign", "sha256sum", "jq"):
         found = shutil.which(name, path=installed.environment["PATH"])
         assert found, f"{name} is needed for this test"
         (only / name).symlink_to(found)
@@ -102,13 +102,20 @@ def test_the_commands_of_verify_md_agree(folder: Path, installed: Any):
     blocks = re.findall(r"^```(?:sh|console|bash)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert blocks, "VERIFY.md has no commands"
     script = "set -eu\n" + "\n".join(blocks)
-    shutil.copy(folder / "evidence.pub", folder / "bundle-key.pub")
-    done = subprocess.run(
-        ["/bin/sh", "-c", script.replace("evidence.pub", str(folder / "evidence.pub"))],
-        cwd=folder / "bundle", capture_output=True, text=True, env={"PATH": str(only), "HOME": str(folder)},
-    )  # fmt: skip
+    (folder / "evidence-logs.tar.gz").write_bytes(passed[0].logs(passed[1]))
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/sh", "-c", script], cwd=folder / "bundle", capture_output=True, text=True,
+            env={"PATH": str(only), "HOME": str(folder)},
+        )  # fmt: skip
+
+    done = run()
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    assert (only / "cosign").exists()
+    assert '"verdict": "Passed"' in done.stdout
+    assert "WRONG" not in done.stdout
+    (folder / "bundle/added.txt").write_text("x", encoding="ascii")
+    assert run().returncode != 0, "an added file was not noticed"
 
 
 @pytest.mark.parametrize("name", ["run.json", "recipe.yaml", "snapshot.yaml", "nodes.json", "manifest.json"])

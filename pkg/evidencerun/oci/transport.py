@@ -53,7 +53,7 @@ class _Call:
     @property
     def where(self) -> str:
         """The request in words, without its query: that may hold a signature."""
-        return f"{self.method} {self.url.host}{self.url.path}"
+        return f"{self.method} {self.url.netloc.decode()}{self.url.path}"
 
 
 class Transport:
@@ -120,7 +120,7 @@ class Transport:
         """Return the absolute URL of a path or of a Location header. Only the registry's own host is accepted."""
         url = absolute(str(self.base), path)
         if not self._is_registry(url):
-            raise mismatch(str(self.base), "the registry sends a write to another host", f"found {url.host!r}")
+            raise mismatch(str(self.base), "the registry sends a write to another host", f"found {str(url)[:200]!r}")
         return url
 
     def _is_registry(self, url: httpx.URL) -> bool:
@@ -186,7 +186,7 @@ class Transport:
 def body_of(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
     """Yield the body in pieces. Raises `RegistryError` E7420 as soon as it is longer than `max_bytes`."""
     seen = 0
-    where = f"{response.request.method} {response.request.url.host}{response.request.url.path}"
+    where = f"{response.request.method} {response.request.url.netloc.decode()}{response.request.url.path}"
     try:
         for piece in response.iter_bytes(64 * limits.KIB):
             seen += len(piece)

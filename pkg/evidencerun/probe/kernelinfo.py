@@ -24,7 +24,7 @@ def read_kernel(tree: HostTree, machine: str) -> Reading:
     signals = (
         (Dimension.KERNEL, kernel_signal("kernel.release", release, release)),
         (Dimension.KERNEL, kernel_signal("kernel.machine", machine, machine)),
-        (Dimension.KERNEL, kernel_signal("kernel.boot-id", boot_id, boot_id)),
+        (Dimension.KERNEL, kernel_signal("kernel.boot-id", boot_id)),
     )
     return Reading(signals=signals, boot_id=boot_id)
 

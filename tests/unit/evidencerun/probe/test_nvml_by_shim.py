@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -236,3 +237,27 @@ def test_endless_output_is_cut(tmp_path: Path) -> None:
 
 def test_the_child_is_the_module_with_the_binding() -> None:
     assert COMMAND[-1] == "evidencerun.probe.nvml"
+
+
+def test_real_captures_come_out_as_they_were(shim_folder: Path, tmp_path: Path, test_data: Path) -> None:
+    captures = json.loads((test_data / "gpu/nvidia-real-captures-summary.json").read_text())
+    assert len(captures) >= 7
+    for capture in captures.values():
+        answers = {
+            "driver": capture["driver"],
+            "cuda": f"{capture['cuda'].replace('.', '0')}0",
+            "count": str(capture["gpus"]),
+            "gpu.name": capture["product_name"],
+            "gpu.pci": f"0x{capture['pci_device_id']}",
+            "gpu.memory": capture["fb_total_mib"].removesuffix(" MiB"),
+            "gpu.gsp": capture["gsp"],
+            "gpu.vbios": capture["vbios"][0],
+        }
+        reading = read(shim_folder, tmp_path, answers)
+        device, vendor = capture["pci_device_id"][:4].lower(), capture["pci_device_id"][4:].lower()
+        assert only(reading, "nvml.name").raw == capture["product_name"]
+        assert only(reading, "nvml.pci").raw == f"{vendor}:{device} x{capture['gpus']}"
+        assert only(reading, "nvml.memory").raw == f"{capture['fb_total_mib']} x{capture['gpus']}"
+        assert only(reading, "nvml.cuda").value == capture["cuda"]
+        assert only(reading, "nvml.driver").value == capture["driver"]
+        assert reading.measurements["GPU.smi"]["gpu.gsp-firmware-version"] == capture["gsp"]

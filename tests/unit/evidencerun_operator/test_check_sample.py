@@ -28,7 +28,7 @@ def _attempt(number: int, status: CheckStatus, reason: str = "", message: str = 
 
 def _samples(*attempts: AttemptView, in_catalog: bool = True, excluded: bool = False) -> tuple[CheckSample, ...]:
     check = Some(name="probe-me", phase="deployment", entry=Some(retries=1) if in_catalog else None, excluded=excluded)
-    view = RunView(uid="u", plan_digest="", attempts=list(attempts))
+    view = RunView(uid="u", plan_digest="", reported=[], attempts=list(attempts))
     return check_samples(Some(checks=[check]), view)  # type: ignore[arg-type]
 
 

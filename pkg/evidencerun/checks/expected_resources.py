@@ -14,13 +14,12 @@ from enum import StrEnum
 from typing import Any, Final
 
 from evidencerun import limits
-from evidencerun.checks.checkresult import CheckResult, skipped
+from evidencerun.checks.checkresult import CheckResult, Ending, skipped
 from evidencerun.checks.readiness import KINDS, Kind
 from evidencerun.checks.workloadimages import ObjectReader, RunningImage, workload_images
 from evidencerun.errors import ClusterError, InputError
 from evidencerun.kube.base import Object
 from evidencerun.recipe import Component, ExpectedResource
-from evidencerun.validation.storeapi import CheckStatus
 
 NAME: Final = "expected-resources"
 DETAILS_SCHEMA: Final = "https://evidencerun.dev/schemas/check-details/v1"
@@ -96,10 +95,10 @@ def judge(inspection: Inspection) -> CheckResult:
     lines = tuple(finding.text() for finding in findings)
     if not bad:
         message = f"all {len(findings)} expected objects are ready"
-        return CheckResult(status=CheckStatus.PASSED, message=message, lines=lines)
+        return CheckResult(status=Ending.PASSED, message=message, lines=lines)
     head = f"{len(bad)} of {len(findings)} expected objects are not ready"
     message = "\n".join([head, *(f"- {finding.text()}" for finding in bad)])
-    return CheckResult(status=CheckStatus.FAILED, message=message, lines=lines)
+    return CheckResult(status=Ending.FAILED, message=message, lines=lines)
 
 
 def details_document(findings: Iterable[Finding]) -> dict[str, Any]:

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from evidencerun.checks.checkresult import CheckResult, emit
+from evidencerun.checks.checkresult import CheckResult, Ending, emit
 from evidencerun.errors import Error, InputError
-from evidencerun.validation.storeapi import CheckStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +87,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], out: TextIO) -> in
     check = CHECKS.get(name)
     if check is None:
         message = f"there is no check {name[:80]!r}; the checks of this image are {', '.join(sorted(CHECKS))}"
-        return emit(CheckResult(status=CheckStatus.OTHER, message=message), out=out, termination_log=log)
+        return emit(CheckResult(status=Ending.OTHER, message=message), out=out, termination_log=log)
     return emit(_outcome(check, around), out=out, termination_log=log)
 
 
@@ -96,12 +95,10 @@ def _outcome(check: Callable[[Surroundings], CheckResult], around: Surroundings)
     try:
         return check(around)
     except Error as fault:
-        return CheckResult(status=CheckStatus.OTHER, message=f"the check could not look: {fault.diagnostics()}")
+        return CheckResult(status=Ending.OTHER, message=f"the check could not look: {fault.diagnostics()}")
     except Exception as fault:
         text = f"{type(fault).__name__}: {fault}"[:2000]
-        return CheckResult(
-            status=CheckStatus.OTHER, message=f"the check broke, which says nothing of the cluster: {text}"
-        )
+        return CheckResult(status=Ending.OTHER, message=f"the check broke, which says nothing of the cluster: {text}")
 
 
 def _read(path: Path) -> bytes:

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from evidencerun.checks.checkresult import CheckResult, skipped
+from evidencerun.checks.checkresult import CheckResult, Ending, skipped
 from evidencerun.snapshot.nodes import NodeEntry
 from evidencerun.snapshot.report import Dimension, NodeReport, Signal, SourceState
-from evidencerun.validation.storeapi import CheckStatus
 
 NAME: Final = "node-agreement"
 DETAILS_SCHEMA: Final = "https://evidencerun.dev/schemas/check-details/v1"
@@ -57,16 +56,16 @@ def compare(nodes: Sequence[NodeSummary]) -> CheckResult:
     total = str(len(nodes))
     missing = [node for node in nodes if node.missing]
     if not nodes:
-        return CheckResult(status=CheckStatus.FAILED, message="the run has no target node")
+        return CheckResult(status=Ending.FAILED, message="the run has no target node")
     counts = {"nodesValidated": str(len(nodes) - len(missing)), "nodesTotal": total}
     if missing:
         shown = "\n".join(f"- {node.name}: {node.missing}" for node in missing[:_NAMES_SHOWN])
         message = f"{len(missing)} of {total} target nodes have no report\n{shown}{_more(len(missing))}"
-        return CheckResult(status=CheckStatus.FAILED, message=message, extra=counts)
+        return CheckResult(status=Ending.FAILED, message=message, extra=counts)
     nameless = [node.name for node in nodes if not node.boot_id]
     if nameless:
         message = f"the boot id of {len(nameless)} of {total} nodes is not known: {_names(nameless)}"
-        return CheckResult(status=CheckStatus.FAILED, message=message, extra=counts)
+        return CheckResult(status=Ending.FAILED, message=message, extra=counts)
     machines = len({node.boot_id for node in nodes})
     if machines < 2:
         return skipped("single-machine", f"{total} nodes with one boot id are one machine", **counts)
@@ -95,9 +94,9 @@ def _agreement(nodes: Sequence[NodeSummary], machines: int, counts: dict[str, st
             bad.append(f"{aspect}: {_spread(found)}")
     if not bad:
         message = f"{len(nodes)} nodes on {machines} machines agree on {', '.join(ASPECTS)}"
-        return CheckResult(status=CheckStatus.PASSED, message=message, lines=tuple(good), extra=counts)
+        return CheckResult(status=Ending.PASSED, message=message, lines=tuple(good), extra=counts)
     message = "\n".join([f"the nodes disagree on {len(bad)} of {len(ASPECTS)} aspects", *(f"- {line}" for line in bad)])
-    return CheckResult(status=CheckStatus.FAILED, message=message, lines=(*good, *bad), extra=counts)
+    return CheckResult(status=Ending.FAILED, message=message, lines=(*good, *bad), extra=counts)
 
 
 def _by_value(nodes: Iterable[NodeSummary], aspect: str) -> dict[str, list[str]]:

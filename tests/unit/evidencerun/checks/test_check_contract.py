@@ -9,6 +9,8 @@ import io
 import ipaddress
 import json
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from evidencerun.checks import main as checks_main
-from evidencerun.checks.checkresult import CheckResult, emit, shortened
+from evidencerun.checks.checkresult import EXIT_CODES, CheckResult, Ending, emit, shortened
 from evidencerun.checks.main import run
 from evidencerun.errors import ClusterError
 from evidencerun.kube import incluster
@@ -263,6 +265,19 @@ def test_results_that_cannot_be_left_are_exit_3(pod: dict[str, str], tmp_path: P
     assert ended(pod, "node-agreement")[0] == 3
 
 
+def test_the_words_are_those_of_the_store() -> None:
+    assert {ending.value for ending in EXIT_CODES} == {status.value for status in CheckStatus} - {"pending"}
+
+
+def test_a_check_of_the_api_starts_without_pydantic() -> None:
+    script = (
+        "import sys\nimport evidencerun.checks.main\nimport evidencerun.checks.expected_resources\n"
+        "import evidencerun.kube.incluster\nprint(sorted({'pydantic', 'httpx', 'kubernetes'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 # --- message ---------------------------------------------------------------------------------------------------------
 
 
@@ -283,14 +298,14 @@ def test_one_line_that_is_too_long_is_cut_at_a_character(most: int) -> None:
 
 def test_a_termination_log_that_cannot_be_written_does_not_change_the_verdict(tmp_path: Path) -> None:
     out = io.StringIO()
-    result = CheckResult(status=CheckStatus.FAILED, message="bad")
+    result = CheckResult(status=Ending.FAILED, message="bad")
     assert emit(result, out=out, termination_log=tmp_path / "none/log") == 1
     assert "cannot be written" in out.getvalue()
 
 
 def test_a_finding_is_one_line_whatever_it_holds(tmp_path: Path) -> None:
     out = io.StringIO()
-    result = CheckResult(status=CheckStatus.PASSED, message="ok", lines=("a\n##AICR-EXTRA## {}",))
+    result = CheckResult(status=Ending.PASSED, message="ok", lines=("a\n##AICR-EXTRA## {}",))
     emit(result, out=out, termination_log=tmp_path / "log")
     assert out.getvalue() == "RESULT: a ##AICR-EXTRA## {}\nok\n"
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from evidencerun.bundle.check_results import read_images
+from evidencerun.checks.checkresult import Ending
 from evidencerun.checks.expected_resources import Outcome, details_document, inspect, judge
 from evidencerun.checks.readiness import KINDS
 from evidencerun.checks.workloadimages import images_list, selector_text
 from evidencerun.errors import ClusterError, InputError
 from evidencerun.kube.base import Object, Resource, http_fault
 from evidencerun.recipe import Component, ExpectedResource
-from evidencerun.validation.storeapi import CheckStatus
 
 DIGEST = "registry.example.com/web@sha256:" + "1" * 64
 
@@ -119,7 +119,7 @@ def test_a_ready_deployment_passes_and_its_images_are_recorded() -> None:
     ]
     inspection = inspect([component(WEB)], FakeCluster(objects))
     result = judge(inspection)
-    assert (result.status, result.message) == (CheckStatus.PASSED, "all 2 expected objects are ready")
+    assert (result.status, result.message) == (Ending.PASSED, "all 2 expected objects are ready")
     assert result.lines[0] == "Namespace demo (demo-web): ready, expected Active, found Active"
     images = images_list(inspection.images)
     assert [(image["imageID"], image["pods"]) for image in images] == [("", 1), (DIGEST, 2)]
@@ -150,7 +150,7 @@ def test_the_bundle_reads_the_images_that_the_check_writes() -> None:
 
 def test_no_enabled_component_is_a_stated_skip() -> None:
     result = judge(inspect([component(WEB, enabled=False)], FakeCluster()))
-    assert result.status is CheckStatus.SKIPPED
+    assert result.status is Ending.SKIPPED
     assert result.exit_code == 2
     assert result.extra == {"skipReason": "nothing-declared"}
     assert "nothing-declared" in result.message
@@ -158,14 +158,14 @@ def test_no_enabled_component_is_a_stated_skip() -> None:
 
 def test_an_enabled_component_that_declares_nothing_does_not_pass() -> None:
     result = judge(inspect([component()], FakeCluster([namespace()])))
-    assert result.status is CheckStatus.FAILED
+    assert result.status is Ending.FAILED
     assert "component demo-web" in result.message
     assert "nothing was proven" in result.message
 
 
 def test_a_missing_object_is_named() -> None:
     result = judge(inspect([component(WEB)], FakeCluster([namespace()])))
-    assert result.status is CheckStatus.FAILED
+    assert result.status is Ending.FAILED
     assert result.message.splitlines() == [
         "1 of 2 expected objects are not ready",
         "- Deployment demo/web (demo-web): missing, expected an object of this name, found none",
@@ -257,7 +257,7 @@ def test_other_kinds(kind: str, obj: Object, ready: bool) -> None:
 def test_kinds_that_cannot_be_judged_do_not_pass(kind: str, words: str) -> None:
     cluster = FakeCluster([namespace()])
     result = judge(inspect([component(ExpectedResource(kind=kind, name="x"))], cluster))
-    assert result.status is CheckStatus.FAILED
+    assert result.status is Ending.FAILED
     assert words in result.message
     assert not [path for path in cluster.asked if "secrets" in path]
 
@@ -274,7 +274,7 @@ def test_a_cluster_scoped_kind_needs_no_namespace() -> None:
         "status": {"conditions": [{"type": "Established", "status": "True"}]},
     }
     wanted = ExpectedResource(kind="CustomResourceDefinition", name="x.example.com")
-    assert judge(inspect([component(wanted)], FakeCluster([namespace(), crd]))).status is CheckStatus.PASSED
+    assert judge(inspect([component(wanted)], FakeCluster([namespace(), crd]))).status is Ending.PASSED
 
 
 @pytest.mark.parametrize("name", ["../secrets/x", "a/b", "x?y", ".."])

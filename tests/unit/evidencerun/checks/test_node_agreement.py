@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evidencerun.checks.checkresult import Ending
 from evidencerun.checks.node_agreement import ASPECTS, NodeSummary, compare, details_document, summary
 from evidencerun.checks.nodes_stream import node_entries
 from evidencerun.errors import InputError
@@ -27,7 +28,6 @@ from evidencerun.snapshot.report import (
     Tier,
     UnknownReason,
 )
-from evidencerun.validation.storeapi import CheckStatus
 
 SAME = {"kernel": "6.8.0", "os": "ubuntu 24.04", "driver": "none", "kubelet": "v1.36.3", "runtime": "containerd://2.0"}
 
@@ -40,7 +40,7 @@ def node(number: int, **changes: Any) -> NodeSummary:
 
 def test_two_machines_that_agree_pass() -> None:
     result = compare([node(1), node(2)])
-    assert result.status is CheckStatus.PASSED
+    assert result.status is Ending.PASSED
     assert result.message == "2 nodes on 2 machines agree on kernel, os, driver, kubelet, runtime"
     assert "kernel: 6.8.0 on all 2 nodes" in result.lines
     assert result.extra == {"nodesValidated": "2", "nodesTotal": "2"}
@@ -48,22 +48,22 @@ def test_two_machines_that_agree_pass() -> None:
 
 def test_nodes_of_one_machine_are_a_stated_skip() -> None:
     result = compare([node(1, boot_id="same"), node(2, boot_id="same"), node(3, boot_id="same")])
-    assert result.status is CheckStatus.SKIPPED
+    assert result.status is Ending.SKIPPED
     assert result.extra["skipReason"] == "single-machine"
     assert "single-machine" in result.message
 
 
 def test_one_node_is_a_skip() -> None:
-    assert compare([node(1)]).status is CheckStatus.SKIPPED
+    assert compare([node(1)]).status is Ending.SKIPPED
 
 
 def test_no_node_is_a_failure() -> None:
-    assert compare([]).status is CheckStatus.FAILED
+    assert compare([]).status is Ending.FAILED
 
 
 def test_a_missing_report_fails_even_on_one_machine() -> None:
     result = compare([node(1), node(2, missing="node not ready", boot_id="", values={})])
-    assert result.status is CheckStatus.FAILED
+    assert result.status is Ending.FAILED
     assert result.message == "1 of 2 target nodes have no report\n- node2: node not ready"
     assert result.extra["nodesValidated"] == "1"
 
@@ -78,7 +78,7 @@ def test_many_missing_reports_are_counted_and_five_are_named() -> None:
 def test_disagreement_lists_values_with_counts_and_names(aspect: str) -> None:
     nodes = [*(node(number) for number in range(7)), node(8, values={aspect: "other"})]
     result = compare(nodes)
-    assert result.status is CheckStatus.FAILED
+    assert result.status is Ending.FAILED
     assert result.message.splitlines()[0] == "the nodes disagree on 1 of 5 aspects"
     expected = f"- {aspect}: {SAME[aspect]} on 7 (node0, node1, node2, node3, node4 and 2 more); other on 1 (node8)"
     assert result.message.splitlines()[1] == expected
@@ -87,13 +87,13 @@ def test_disagreement_lists_values_with_counts_and_names(aspect: str) -> None:
 @pytest.mark.parametrize("aspect", ASPECTS)
 def test_what_is_not_known_on_any_node_is_no_agreement(aspect: str) -> None:
     result = compare([node(1, values={aspect: ""}), node(2, values={aspect: ""})])
-    assert result.status is CheckStatus.FAILED
+    assert result.status is Ending.FAILED
     assert f"{aspect}: not known on 2" in result.message
 
 
 def test_unknown_boot_id_is_a_failure_not_a_machine() -> None:
     result = compare([node(1), node(2, boot_id="")])
-    assert result.status is CheckStatus.FAILED
+    assert result.status is Ending.FAILED
     assert "node2" in result.message
 
 

@@ -127,7 +127,7 @@ class _Tally:
             if each.value and each.rank is Rank.DECIDES and each.value != found.value:
                 self._conflicts[each] += view.weight
         if found.status is Status.UNKNOWN:
-            self._unknown[found.reason] += view.weight
+            self._unknown[found.reason.value] += view.weight
             return
         self._nodes[found.value] += view.weight
         machines = self._machines.setdefault(found.value, {})
@@ -137,13 +137,15 @@ class _Tally:
 
     def facet(self, scope: Scope) -> Facet:
         status, value, reason = self._outcome(scope)
-        deciding = [found for found in self._found if found.value and found.value == value]
+        # The weakest node says how sure the whole is, whatever the order of the nodes.
+        deciding = [(found.tier or Tier.LABEL, found.source) for found in self._found if value and found.value == value]
+        tier, source = max(deciding, default=(None, ""))
         return Facet(
             status=status,
             value=value,
             reason="" if status is Status.RESOLVED else reason,
-            source=deciding[0].source if deciding else "",
-            tier=max((found.tier for found in deciding if found.tier), default=None),
+            source=source,
+            tier=tier,
             values=dict(sorted(self._counts(), key=lambda pair: (-pair[1].nodes, pair[0]))),
             unknown=dict(sorted(self._unknown.items())),
             signals=_counted(self._signals),
@@ -165,15 +167,17 @@ class _Tally:
         if len(self._nodes) > 1 or UnknownReason.CONFLICT in self._unknown:
             return Status.UNKNOWN, "", UnknownReason.CONFLICT.value
         if not self._nodes:
-            reason = min(self._unknown.items(), key=lambda pair: (-pair[1], pair[0]))[0] if self._unknown else ""
-            return Status.UNKNOWN, "", reason or UnknownReason.NOT_COLLECTED.value
+            return Status.UNKNOWN, "", self._commonest_reason()
         (value, nodes), *_ = self._nodes.items()
         if self._unknown and not self._tolerated(value, nodes, scope):
-            reason = min(self._unknown.items(), key=lambda pair: (-pair[1], pair[0]))[0]
-            return Status.UNKNOWN, "", reason
+            return Status.UNKNOWN, "", self._commonest_reason()
         if any(found.status is Status.CLAIMED for found in self._found):
             return Status.CLAIMED, value, Status.CLAIMED.value
         return Status.RESOLVED, value, ""
+
+    def _commonest_reason(self) -> str:
+        ranked = sorted(self._unknown.items(), key=lambda pair: (-pair[1], pair[0]))
+        return ranked[0][0] if ranked else UnknownReason.NOT_COLLECTED.value
 
     def _tolerated(self, value: str, nodes: int, scope: Scope) -> bool:
         """Return whether the run allows that this many nodes have not reported; `none` allows no gap."""

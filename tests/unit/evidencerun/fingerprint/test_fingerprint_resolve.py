@@ -183,6 +183,14 @@ def test_a_label_or_an_unsourced_row_alone_never_resolves(observations, corrobor
     assert bool(found.value) is (found.status is not Status.UNKNOWN)
 
 
+@given(st.lists(OBSERVATIONS, max_size=6), st.randoms(use_true_random=False))
+def test_the_order_of_the_nodes_changes_nothing(nodes, random):
+    views = [view(number, *observations) for number, observations in enumerate(nodes)]
+    before = facet(*views)
+    random.shuffle(views)
+    assert facet(*views) == before
+
+
 @given(st.lists(OBSERVATIONS, max_size=6), st.integers(1, 100))
 def test_every_target_node_is_accounted_for(nodes, minimum):
     views = [view(number, *observations) for number, observations in enumerate(nodes)]

@@ -18,7 +18,8 @@ from evidencerun.storeclient import StepLog, StoreRefusedError
 LISTING: Final = "_sidecar.json"
 """The leading underscore keeps it apart: no result of a check can have this name."""
 LISTING_SCHEMA: Final = "https://evidencerun.dev/schemas/sidecar/v1"
-_NEVER_TAKEN: Final = frozenset({400, 413, 415, 422})
+_NEVER_TAKEN: Final = frozenset({400, 404, 409, 410, 413, 415, 422})
+"""Answers that stay as they are: 404 and 409 say that run or attempt is over, and a pod must not outlive them."""
 
 
 class Moment(StrEnum):

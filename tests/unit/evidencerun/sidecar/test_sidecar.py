@@ -195,9 +195,15 @@ def test_a_listing_that_fails_is_made_good_later(tmp_path: Path, store: Store) -
     assert mover.carry(Moment.END, keep_going=always)
 
 
-def test_a_listing_that_the_store_never_takes_does_not_hold_the_pod(tmp_path: Path, store: Store) -> None:
-    store.faults[LISTING] = StoreRefusedError("no", status=400, retry_after=0, why="no such name")
-    assert carrier(tmp_path, store).carry(Moment.END, keep_going=always)
+@pytest.mark.parametrize(("status", "over"), [(400, True), (404, True), (409, True), (503, False), (507, False)])
+def test_what_the_store_never_takes_does_not_hold_the_pod(
+    tmp_path: Path, store: Store, status: int, over: bool
+) -> None:
+    """404 and 409: the run is gone, the attempt is judged; 503 and 507 pass."""
+    (tmp_path / "a").write_text("a")
+    for name in ("a", LISTING):
+        store.faults[name] = StoreRefusedError("no", status=status, retry_after=0, why="not any more")
+    assert carrier(tmp_path, store).carry(Moment.END, keep_going=always) is over
 
 
 def test_carrying_stops_between_files_when_told(tmp_path: Path, store: Store) -> None:

@@ -47,13 +47,20 @@ def install_component(env: Mapping[str, str]) -> None:
     call(words, env=env)
 
 
-def write_run() -> Path:
+def read_run() -> dict[str, Any]:
     """The EvidenceRun of quickstart.yaml alone: the component of that file is a stand-in for other clusters."""
-    text = (EXAMPLES / "quickstart.yaml").read_text(encoding="utf-8")
-    (run,) = (part for part in text.split("\n---\n") if yaml.safe_load(part)["kind"] == "EvidenceRun")
+    documents = yaml.safe_load_all((EXAMPLES / "quickstart.yaml").read_text(encoding="utf-8"))
+    (run,) = (document for document in documents if document["kind"] == "EvidenceRun")
+    found: dict[str, Any] = run
+    return found
+
+
+def write_run() -> Path:
+    """Write the run, and its recipe, to build/demo."""
+    run = read_run()
     path = OUT / "run.yaml"
-    path.write_text(run, encoding="utf-8")
-    (OUT / "recipe.yaml").write_text(yaml.safe_load(run)["spec"]["recipe"]["inline"], encoding="utf-8")
+    path.write_text(yaml.safe_dump(run, sort_keys=False), encoding="utf-8")
+    (OUT / "recipe.yaml").write_text(run["spec"]["recipe"]["inline"], encoding="utf-8")
     return path
 
 

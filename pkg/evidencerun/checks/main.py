@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 from evidencerun.checks.checkresult import CheckResult, Ending, emit
 from evidencerun.errors import Error, InputError
@@ -76,6 +77,8 @@ CHECKS: Final[Mapping[str, Callable[[Surroundings], CheckResult]]] = {
 
 def main() -> int:
     """Run the check that the first argument names; return the exit code of the contract."""
+    # The first process of a container has no default action for signals: it would ignore SIGTERM.
+    signal.signal(signal.SIGTERM, _stopped)
     return run(sys.argv[1:], os.environ, sys.stdout)
 
 
@@ -99,6 +102,12 @@ def _outcome(check: Callable[[Surroundings], CheckResult], around: Surroundings)
     except Exception as fault:
         text = f"{type(fault).__name__}: {fault}"[:2000]
         return CheckResult(status=Ending.OTHER, message=f"the check broke, which says nothing of the cluster: {text}")
+
+
+def _stopped(number: int, frame: object) -> NoReturn:
+    """End as a shell reports a killed program: no verdict."""
+    del frame
+    raise SystemExit(128 + number)
 
 
 def _read(path: Path) -> bytes:

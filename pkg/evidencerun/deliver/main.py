@@ -8,11 +8,12 @@ Secret and claim and without any API token. Doing it twice does no harm.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from evidencerun.deliver.ocipush import deliver_to_registry
 from evidencerun.deliver.outcome import Delivered, Outcome, Undelivered
@@ -27,6 +28,8 @@ _TERMINATION_LOG: Final = "/dev/termination-log"
 
 def main() -> int:
     """Deliver, tell in the termination message, and return 0 only if all was delivered."""
+    # The first process of a container has no default action for signals: it would ignore SIGTERM.
+    signal.signal(signal.SIGTERM, _stopped)
     log = StepLog("deliver", now=lambda: datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     outcome = run(os.environ, clock=Clock(), log=log)
     target = Path(os.environ.get("EVIDENCERUN_TERMINATION_LOG", _TERMINATION_LOG))
@@ -60,6 +63,11 @@ def run(environ: Mapping[str, str], *, clock: Clock, log: StepLog) -> Outcome:
         log("delivered", kind=kind, ref=ref)
         delivered.append(Delivered(kind=kind, ref=ref))
     return Outcome(delivered=tuple(delivered), errors=tuple(errors))
+
+
+def _stopped(number: int, frame: object) -> NoReturn:
+    del frame
+    raise SystemExit(128 + number)
 
 
 def _disk_fault(fault: OSError) -> Error:

@@ -8,6 +8,7 @@ import datetime as dt
 import io
 import ipaddress
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -276,6 +277,17 @@ def test_a_check_of_the_api_starts_without_pydantic() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_sigterm_ends_a_check_without_a_verdict(pod: dict[str, str]) -> None:
+    os.mkfifo(pod["EVIDENCERUN_NODES_PATH"])
+    program = subprocess.Popen(
+        [sys.executable, "-m", "evidencerun.checks.main", "node-agreement"], env={"PATH": os.environ["PATH"]} | pod
+    )
+    with Path(pod["EVIDENCERUN_NODES_PATH"]).open("w"):  # opens when the check has begun to read
+        program.terminate()
+        assert program.wait(timeout=60) == 143
+    assert not Path(pod["EVIDENCERUN_TERMINATION_LOG"]).exists()
 
 
 # --- message ---------------------------------------------------------------------------------------------------------

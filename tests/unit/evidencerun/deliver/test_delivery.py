@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable
+import signal
 from pathlib import Path
 from typing import BinaryIO
 
@@ -358,10 +358,16 @@ def test_the_message_always_fits_and_is_json(text: str) -> None:
     assert [item["kind"] for item in document["delivered"]] == ["oci", "pvc"]
 
 
-def test_main_writes_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record: Callable[[str, str], None] = monkeypatch.setenv
-    record("EVIDENCERUN_TERMINATION_LOG", str(tmp_path / "log"))
+def test_main_writes_the_message_and_hears_sigterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVIDENCERUN_TERMINATION_LOG", str(tmp_path / "log"))
     for name in [name for name in os.environ if name.startswith("EVIDENCERUN_") and "TERMINATION" not in name]:
         monkeypatch.delenv(name)
-    assert deliver_main.main() == 1
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert deliver_main.main() == 1
+        with pytest.raises(SystemExit) as caught:
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == 143
     assert json.loads((tmp_path / "log").read_text())["errors"][0]["code"] == "E7301"

@@ -107,9 +107,15 @@ CONFLICT_NODES_MAX: Final = 20
 PLAN_MAX: Final = 32 * MIB
 """A plan: 5,000 nodes at about 2 KiB each, the recipe in base64, the policy; three times that as a margin."""
 STORE_BODY_MAX: Final = 2 * MIB
-"""Any other JSON body for the store: a reason of 256 bytes for each of 5,000 nodes fits."""
+"""Any other JSON body for the store, and its answers."""
+STORE_REASONS_BODY_MAX: Final = 24 * MIB
+"""A JSON body with the API's words on each of 5,000 nodes that have not reported, 4,096 bytes each at most."""
 STORE_KEY_MAX: Final = 4 * KIB
 """A public key in PEM: EC P-256 takes 178 bytes."""
+VIEW_MESSAGE_MAX: Final = 512
+"""Characters of an attempt's message in the view of a run, so that the view of 128 checks with retries stays small."""
+VIEW_RESULTS_MAX: Final = 8
+"""Names of result files per attempt in the view of a run."""
 RESULTS_TOTAL_MAX: Final = 32 * MIB
 """All files under /results of one attempt, since a bundle holds every attempt's."""
 LOG_TAIL_MAX: Final = 1 * MIB

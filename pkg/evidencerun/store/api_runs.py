@@ -75,7 +75,9 @@ async def post_evaluate(request: web.Request) -> web.Response:
     await require(request, OPERATOR)
     service = service_of(request)
     run = service.runs.get(request.match_info["uid"])
-    asked = await json_body(request, EvaluateRequest, what="the request to evaluate")
+    asked = await json_body(
+        request, EvaluateRequest, what="the request to evaluate", limit=limits.STORE_REASONS_BODY_MAX
+    )
     return answer(await service.evaluate(run, dict(asked.stragglers)))
 
 
@@ -84,7 +86,7 @@ async def post_seal(request: web.Request) -> web.Response:
     await require(request, OPERATOR)
     service = service_of(request)
     run = service.runs.get(request.match_info["uid"])
-    asked = await json_body(request, SealRequest, what="the request to seal")
+    asked = await json_body(request, SealRequest, what="the request to seal", limit=limits.STORE_REASONS_BODY_MAX)
     await service.seal(run, asked, patience=_SEAL_PATIENCE)
     return answer(service.view(run), status=202)
 

@@ -143,6 +143,8 @@ class Attempts:
                 break
             except Error as fault:
                 events_log.warn("attempt.unfinished", run=run.card.uid, check=key[0], attempt=key[1], why=str(fault))
+            except Exception as fault:  # a fault of ours must not leave the run without an outcome for ever
+                events_log.failed("attempt.unfinished", fault, run=run.card.uid, check=key[0], attempt=key[1])
             await asyncio.sleep(pause)
             pause = min(pause * 2, 15)
         self._finishers.pop(place, None)

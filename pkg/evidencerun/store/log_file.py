@@ -20,14 +20,20 @@ _GAP: Final = b"\n[evidencerun: the kubelet rotated this log; lines may be missi
 
 
 class LogFile:
-    """A log being written. `rotated` is set once a stream no longer began like the stored one."""
+    """A log being written; raises `VolumeFullError` or `StoreError` if it cannot be.
+
+    `rotated` is set once a stream no longer began like the stored one.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._tail_path = path.with_name(path.name + _TAIL_NAME)
         disk.make_folder(path.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._handle = os.open(path, flags, 0o600)
+        try:
+            self._handle = os.open(path, flags, 0o600)
+        except OSError as fault:
+            raise disk.refused(fault, path) from fault
         self._size = os.fstat(self._handle).st_size
         self._position = 0
         self._tail = bytearray()

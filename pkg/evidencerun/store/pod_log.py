@@ -17,7 +17,7 @@ from evidencerun.store.log_file import LogFile
 from evidencerun.validation.storeapi import ContainerEnding, PodRef
 
 _SHORT: Final = 0.3
-_LONG: Final = 3.0
+_LONG: Final = 1.0
 _COMPARED: Final = 4096
 
 
@@ -80,7 +80,10 @@ class LogFollower:
 
     async def run(self) -> LogFacts:
         """Follow to the end and return what is kept. Raises nothing but cancellation; trouble is named in the facts."""
-        log = LogFile(self._path)
+        try:
+            log = LogFile(self._path)
+        except StoreError as fault:
+            return LogFacts(reason=str(fault))
         try:
             complete, reason = await self._follow(log)
         except asyncio.CancelledError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from evidencerun import limits
 from evidencerun.store import disk, report_files
 from evidencerun.store.ledger import AttemptKey, LedgerEntry
 from evidencerun.store.refusals import not_found
@@ -26,6 +27,7 @@ from evidencerun.validation.plan import Plan
 from evidencerun.validation.spec import CatalogEntry, Phase, SigningMode
 from evidencerun.validation.storeapi import (
     AttemptState,
+    AttemptView,
     BundleView,
     CheckCounts,
     Evaluation,
@@ -99,7 +101,7 @@ class Run:
             plan_digest=self.card.plan_digest,
             reported=sorted(self.reported),
             evaluation=self.evaluation,
-            attempts=[self.ledger[key].view(self._uploaded(key)) for key in sorted(self.ledger)],
+            attempts=[self._attempt(key) for key in sorted(self.ledger)],
             seal=self.seal_state,
             seal_reason="" if self.final else reason,
             verdict=facts.verdict if facts else None,
@@ -108,9 +110,12 @@ class Run:
             closed=self.closed is not None,
         )
 
-    def _uploaded(self, key: AttemptKey) -> list[str]:
+    def _attempt(self, key: AttemptKey) -> AttemptView:
+        """Return a short view of an attempt; the bundle has the whole of it."""
         entry = self.ledger[key]
-        return [] if entry.state is AttemptState.ENDED else self.folder.result_names(key)
+        view = entry.view([] if entry.state is AttemptState.ENDED else self.folder.result_names(key))
+        short = {"message": view.message[: limits.VIEW_MESSAGE_MAX], "results": view.results[: limits.VIEW_RESULTS_MAX]}
+        return view.model_copy(update=short)
 
 
 class Published(StrEnum):

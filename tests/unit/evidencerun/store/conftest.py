@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import json
 import ssl
@@ -347,6 +348,8 @@ class Client:
     base: str
     context: ssl.SSLContext
 
+    packed = staticmethod(packed)
+
     async def call(
         self, method: str, path: str, *, token: str = "", json_body: Any = None, **options: Any
     ) -> tuple[int, bytes, Any]:
@@ -491,3 +494,23 @@ def plan_for() -> Any:
 def report_of() -> Any:
     """Make a node's report."""
     return report
+
+
+@pytest.fixture
+def node_of() -> Any:
+    """Make a Node object."""
+    return node_object
+
+
+@contextlib.asynccontextmanager
+async def _client(folder: Path, base: str) -> AsyncIterator[Client]:
+    context = ssl.create_default_context(cafile=str(folder / "tls" / "authority" / "ca.crt"))
+    context.check_hostname = False
+    async with aiohttp.ClientSession() as session:
+        yield Client(session=session, base=base, context=context)
+
+
+@pytest.fixture
+def client_of() -> Any:
+    """Connect to a store process: its data folder and its address."""
+    return _client

@@ -286,3 +286,41 @@ async def test_a_full_volume_holds_the_judgement_back_and_loses_nothing(
         status, answer = await _post(rig, "ended")
         assert status == 507, answer
     assert (await _post(rig, "ended"))[1]["status"] == "passed"
+
+
+async def test_the_view_of_a_run_is_short_and_the_bundle_is_not(rig: Any, kubelet: Any) -> None:
+    pod = await _begun(rig, kubelet)
+    token = rig.api.check_token(CHECK, 1)
+    for number in range(limits.VIEW_RESULTS_MAX + 3):
+        await rig.ok("PUT", f"/v1/runs/{UID}/checks/{CHECK}/1/{number}.txt", token=token, data=b"x")
+    kubelet.end(pod, 1, message="m" * 4000)
+    whole = (await _post(rig, "ended"))[1]
+    assert len(whole["message"]) >= 4000
+    assert len(whole["results"]) == limits.VIEW_RESULTS_MAX + 3
+    short = (await rig.view())["attempts"][0]
+    assert len(short["message"]) == limits.VIEW_MESSAGE_MAX
+    assert len(short["results"]) == limits.VIEW_RESULTS_MAX
+
+
+async def test_a_log_that_cannot_be_opened_does_not_hold_the_run(
+    rig: Any, kubelet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evidencerun.store import log_file
+
+    await rig.create()
+    await rig.attempt("created")
+    pod = rig.api.add_pod(CHECK, 1)
+    kubelet.run(pod)
+    with monkeypatch.context() as patch:
+        patch.setattr(log_file.LogFile, "__init__", _refusing)
+        await rig.attempt("running", pod=_ref(pod))
+        kubelet.end(pod, 0)
+        view = (await _post(rig, "ended"))[1]
+    assert (view["status"], view["logComplete"]) == ("passed", False)
+    assert "cannot be written" in view["logReason"]
+
+
+def _refusing(_self: object, path: Any) -> None:
+    from evidencerun.store import disk
+
+    raise disk.refused(OSError(5, "Input/output error"), path)

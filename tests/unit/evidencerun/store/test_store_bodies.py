@@ -64,7 +64,7 @@ async def test_a_body_that_announces_too_much_is_not_read(rig: Any) -> None:
     await rig.create()
     status, _, _ = await rig.call(
         "POST",
-        f"/v1/runs/{UID}/evaluate",
+        f"/v1/runs/{UID}/attempts",
         token=rig.api.operator_token(),
         data=io.BytesIO(b"x" * (limits.STORE_BODY_MAX + 1)),
     )

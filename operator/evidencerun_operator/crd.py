@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import yaml
 
+from evidencerun.limits import INLINE_RECIPE_MAX, RECIPE_MAX
 from evidencerun.validation.spec import PolicySpec, RunSpec
 from evidencerun_operator.status import RunStatus
 from evidencerun_operator.structural import Schema, structural_schema
@@ -68,6 +69,16 @@ def _run_schema() -> Schema:
             ": 'found neither inline nor configMap; give exactly one of them'",
         )
     ]
+    # The bound's own message does not say what to do about it, and a rule on the string would print the whole recipe.
+    recipe["properties"]["inline"]["maxLength"] = RECIPE_MAX
+    recipe["x-kubernetes-validations"].append(
+        _rule(
+            f"!has(self.inline) || size(self.inline) <= {INLINE_RECIPE_MAX}",
+            f"found more than {INLINE_RECIPE_MAX} characters, expected at most as many; "
+            "put the recipe into a ConfigMap and name it in spec.recipe.configMap",
+            field_path=".inline",
+        )
+    )
     spec["properties"]["deliver"]["x-kubernetes-validations"] = [
         _rule("has(self.pvc) || has(self.oci)", "names no destination; give pvc, oci or both")
     ]

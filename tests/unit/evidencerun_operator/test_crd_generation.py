@@ -65,7 +65,9 @@ def test_each_spec_field_has_its_immutability_rule():
 
 def test_the_inline_recipe_is_bounded():
     recipe = schemas()["evidenceruns.evidencerun.dev"]["properties"]["spec"]["properties"]["recipe"]
-    assert recipe["properties"]["inline"]["maxLength"] == 131072
+    (rule,) = (rule for rule in recipe["x-kubernetes-validations"] if rule.get("fieldPath") == ".inline")
+    assert rule["rule"] == "!has(self.inline) || size(self.inline) <= 131072"
+    assert "spec.recipe.configMap" in rule["message"]
 
 
 class Exclusive(BaseModel):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events of a run, about ten in its life: one per condition that is decided; pure.
 
-Each has a name of its own, so that a repeated pass makes no second one. They are core/v1 Events with the members of
-events.k8s.io/v1 (`reportingComponent`, `action`), which is the same object under the API group that we have rights for.
+Each has a name of its own, so that a repeated pass makes no second one. They are Events of events.k8s.io/v1, the API
+group that the chart grants; that API refuses the members of the older core/v1 form.
 """
 
 from __future__ import annotations
@@ -39,15 +39,14 @@ def _good(condition: Condition) -> bool:
 
 
 def _event(run: RunRef, condition: Condition, now: datetime) -> dict[str, Any]:
-    moment = to_text(now)
     return {
-        "apiVersion": "v1",
+        "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {
             "name": f"{run.name}.{run.uid[:8]}.{condition.type}.{condition.reason}".lower()[:253],
             "namespace": run.namespace,
         },
-        "involvedObject": {
+        "regarding": {
             "apiVersion": "evidencerun.dev/v1alpha1",
             "kind": "EvidenceRun",
             "namespace": run.namespace,
@@ -57,12 +56,8 @@ def _event(run: RunRef, condition: Condition, now: datetime) -> dict[str, Any]:
         "type": "Normal" if _good(condition) else "Warning",
         "reason": condition.reason,
         "action": condition.type,
-        "message": (condition.message or f"{condition.type} is {condition.status}")[:_NOTE_MAX],
-        "eventTime": moment.replace("Z", ".000000Z"),
-        "firstTimestamp": moment,
-        "lastTimestamp": moment,
-        "count": 1,
-        "reportingComponent": _CONTROLLER,
+        "note": (condition.message or f"{condition.type} is {condition.status}")[:_NOTE_MAX],
+        "eventTime": to_text(now).replace("Z", ".000000Z"),
+        "reportingController": _CONTROLLER,
         "reportingInstance": "evidence-operator",
-        "source": {"component": _CONTROLLER},
     }

@@ -20,7 +20,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from evidencerun import __version__, limits
 from evidencerun.errors import ClusterError
 from evidencerun.kube.base import (
-    CORE_EVENTS,
+    EVENTS,
     FIELD_MANAGER,
     PODS,
     TOKEN_REVIEWS,
@@ -242,9 +242,9 @@ class Cluster:
         return await self._json("GET", "/version", within=within)
 
     async def create_event(self, event: Object, *, namespace: str, within: float = 10) -> bool:
-        """Create an Event; False if it exists."""
+        """Create an Event of events.k8s.io/v1; False if it exists."""
         try:
-            await self.create(CORE_EVENTS, event, namespace=namespace, within=within)
+            await self.create(EVENTS, event, namespace=namespace, within=within)
         except ClusterError as error:
             if error.status == 409:
                 return False

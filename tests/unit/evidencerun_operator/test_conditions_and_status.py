@@ -78,6 +78,13 @@ def test_events_are_one_per_decided_condition_and_named_so_that_a_repeat_makes_n
     assert [(e["type"], e["reason"], e["metadata"]["name"]) for e in events] == [
         ("Warning", "UnknownCheck", f"demo.{UID[:8]}.accepted.unknowncheck")
     ]
+    # The chart grants events.k8s.io, which refuses the members of the core form (`involvedObject`, `count`, `source`).
+    assert {e["apiVersion"] for e in events} == {"events.k8s.io/v1"}
+    assert events[0]["regarding"]["name"] == "demo"
+    assert set(events[0]) == {
+        "apiVersion", "kind", "metadata", "regarding", "type", "reason", "action", "note", "eventTime",
+        "reportingController", "reportingInstance",
+    }  # fmt: skip
     assert new_events(RUN, after, after, now=START) == []
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from evidencerun import limits
 from evidencerun.fingerprint.model import (
@@ -116,16 +117,16 @@ class _Tally:
         self._machines: dict[str, dict[str, int]] = {}
         self._devices: dict[str, dict[str, int]] = {}
         self._unknown: Counter[str] = Counter()
-        self._signals: Counter[Observation] = Counter()
-        self._conflicts: Counter[Observation] = Counter()
+        self._signals: Counter[SignalCount] = Counter()
+        self._conflicts: Counter[SignalCount] = Counter()
         self._found: dict[NodeValue, int] = {}
 
     def add(self, view: NodeView, found: NodeValue, observations: Sequence[Observation]) -> None:
         self._found[found] = self._found.get(found, 0) + view.weight
-        for each in observations:
-            self._signals[each] += view.weight
-            if each.value and each.rank is Rank.DECIDES and each.value != found.value:
-                self._conflicts[each] += view.weight
+        for shown in {_shown(each) for each in observations}:
+            self._signals[shown] += view.weight
+        for shown in {_shown(each) for each in observations if _contradicts(each, found)}:
+            self._conflicts[shown] += view.weight
         if found.status is Status.UNKNOWN:
             self._unknown[found.reason.value] += view.weight
             return
@@ -186,20 +187,32 @@ class _Tally:
         return nodes * 100 >= scope.targeted * scope.minimum_percent
 
 
-def _counted(observations: Mapping[Observation, int]) -> tuple[SignalCount, ...]:
-    """Return equal observations as one, in a fixed order, at most as many as the limit."""
-    counts = [
-        SignalCount(
-            id=each.id,
-            tier=each.tier,
-            level=each.level,
-            raw=each.raw,
-            value=each.value,
-            sourced=each.sourced,
-            error=each.error,
-            nodes=nodes,
-        )
-        for each, nodes in observations.items()
-    ]
-    counts.sort(key=lambda count: (count.tier, -count.nodes, count.id, count.value, count.raw, count.error or ""))
+def _contradicts(each: Observation, found: NodeValue) -> bool:
+    return bool(each.value) and each.rank is Rank.DECIDES and each.value != found.value
+
+
+@lru_cache(maxsize=65536)
+def _shown(each: Observation) -> SignalCount:
+    """Return what is written of an observation; its number of nodes is counted later."""
+    return SignalCount(
+        id=each.id,
+        tier=each.tier,
+        level=each.level,
+        raw=each.raw,
+        value=each.value,
+        sourced=each.sourced,
+        error=each.error,
+        nodes=0,
+    )
+
+
+def _counted(signals: Mapping[SignalCount, int]) -> tuple[SignalCount, ...]:
+    """Return equal signals as one, the strongest and most frequent first, at most as many as the limit."""
+    counts = [replace(signal, nodes=nodes) for signal, nodes in signals.items()]
+    counts.sort(key=_signal_order)
     return tuple(counts[: limits.SIGNALS_MAX])
+
+
+def _signal_order(count: SignalCount) -> tuple[str, int, str, str, str, str, bool, str]:
+    error = count.error or ""
+    return (count.tier, -count.nodes, count.id, count.value, count.raw, error, count.sourced, count.level)

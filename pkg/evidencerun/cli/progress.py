@@ -28,7 +28,7 @@ CONDITIONS: Final = (
 _MARKS: Final = {"True": "ok", "False": "NO", "Unknown": "..."}
 _GOING_ON: Final = frozenset({"Sealing", "Delivering", "CleaningUp"})
 """Reasons of a False condition that is still being worked on."""
-_NOT_ASKED: Final = frozenset({"NotRequested"})
+_NOT_ASKED: Final = frozenset({"NotRequested", "NotReached"})
 _TROUBLE: Final = "StoreUnavailable"
 """The one condition that is good when it is False, and not worth a row then."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")

@@ -12,6 +12,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow machine is no defect of the code: properties are searched without a time limit per example.
+settings.register_profile("evidencerun", deadline=None)
+settings.load_profile("evidencerun")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOT_RUN = pytest.StashKey[list[str]]()

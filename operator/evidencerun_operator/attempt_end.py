@@ -127,7 +127,8 @@ def _running(entry: CatalogEntry, pod: PodView, now: datetime) -> Going | Ended:
     allowed = parse_duration(entry.timeout) + GRACE_SECONDS + OVERDUE_GRACE
     if seconds_since(pod.started_at, now) > allowed:
         text = f"the kubelet of {pod.node} has not ended it in time"
-        return Ended(ending=_words("DeadlineExceeded", text), kill=True)
+        ending = _words("DeadlineExceeded", text).model_copy(update={"started_at": pod.started_at})
+        return Ended(ending=ending, kill=True)
     return Going()
 
 

@@ -46,6 +46,8 @@ class Reason(StrEnum):
     """Pressure on the node, preemption or a taint."""
     NODE_LOST = "node-lost"
     POD_DELETED = "pod-deleted"
+    RUN_ENDED = "run-ended"
+    """The run was cancelled or its deadline came while the check was under way."""
     IMAGE_PULL = "image-pull"
     START_ERROR = "start-error"
     """The kubelet could not create or start the container."""
@@ -89,6 +91,7 @@ _INTERVENTIONS: Final[Mapping[str, Reason]] = {
     "Terminated": Reason.NODE_LOST,
     "ContainerStatusUnknown": Reason.NODE_LOST,
     "PodGone": Reason.POD_DELETED,
+    "JobDeleted": Reason.POD_DELETED,
     "PodDeleted": Reason.POD_DELETED,
     "Deleted": Reason.POD_DELETED,
     "ErrImagePull": Reason.IMAGE_PULL,
@@ -111,6 +114,11 @@ _INTERVENTIONS: Final[Mapping[str, Reason]] = {
     "Unschedulable": Reason.UNSCHEDULABLE,
     "FailedScheduling": Reason.UNSCHEDULABLE,
     "SchedulingGated": Reason.UNSCHEDULABLE,
+    "Cancelled": Reason.RUN_ENDED,
+    "RunCancelled": Reason.RUN_ENDED,
+    "RunDeadline": Reason.RUN_ENDED,
+    "RunDeadlineExceeded": Reason.RUN_ENDED,
+    "RunEnded": Reason.RUN_ENDED,
     "FailedCreate": Reason.ADMISSION,
     "Forbidden": Reason.ADMISSION,
 }
@@ -185,6 +193,7 @@ _SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.EVICTED: "its pod was evicted",
     Reason.NODE_LOST: "its node was lost",
     Reason.POD_DELETED: "its pod was deleted while it ran",
+    Reason.RUN_ENDED: "the run ended while it was under way",
     Reason.IMAGE_PULL: "its image could not be pulled",
     Reason.START_ERROR: "its container could not be started",
     Reason.UNSCHEDULABLE: "no node could take its pod",

@@ -33,6 +33,7 @@ def run(folder: Path, repository: Path, **environment: str) -> subprocess.Comple
     (tests / "test_sample.py").write_text(SAMPLE, encoding="utf-8")
     (folder / "checkout/pytest.ini").write_text("[pytest]\nmarkers =\n    data: needs real data\n", encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if name not in ("CI", "EVIDENCERUN_TEST_DATA")}
+    kept["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a second less per start
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
     return subprocess.run(command, cwd=folder / "checkout", env=kept | environment, capture_output=True, text=True)
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from evidencerun.validation.spec import PolicySpec
 
@@ -214,3 +216,13 @@ def test_wrong_values_are_refused_by_name(
     done = helm_template(**values)
     assert done.returncode != 0
     assert named in done.stderr
+
+
+def test_the_readme_names_every_value(repository: Path) -> None:
+    chart = repository / "charts/evidencerun"
+    values = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
+    rows = [
+        line.split("|")[1] for line in (chart / "README.md").read_text(encoding="utf-8").splitlines() if "| `" in line
+    ]
+    named = {name.split(".")[0] for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert named == set(values)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -217,6 +218,7 @@ class FakeKubelets:
         self.plans: dict[str, PodPlan] = {}
         self.silent_nodes: set[str] = set()
         self.seen: dict[str, str] = {}
+        self._nodes: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
 
@@ -230,6 +232,7 @@ class FakeKubelets:
 
     def add_node(self, name: str, labels: dict[str, str] | None = None) -> str:
         node = self.core.create_node({"metadata": {"name": name, "labels": labels or {}}})
+        self._nodes.append(name)
         self._beat(name)
         return str(node.metadata.uid)
 
@@ -246,7 +249,13 @@ class FakeKubelets:
         self.core.patch_node_status(name, {"status": {"conditions": [ready], "nodeInfo": info}})
 
     def _loop(self) -> None:
+        beaten = 0.0
         while not self._stop.wait(0.1):
+            if time.monotonic() - beaten > 4:
+                # Without it the node lifecycle controller takes a node for lost after 40 s.
+                for name in self._nodes:
+                    self._beat(name)
+                beaten = time.monotonic()
             for namespace in self.namespaces:
                 try:
                     for pod in self.core.list_namespaced_pod(namespace).items:
@@ -307,6 +316,13 @@ class FakeKubelets:
                 status["initContainerStatuses"] = [{**side, "state": {"terminated": done}}]
         status["containerStatuses"] = [entry]
         self.core.patch_namespaced_pod_status(pod.metadata.name, pod.metadata.namespace, {"status": status})
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that is free now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def wait_until(what: str, true: Callable[[], Any], *, seconds: float = 60) -> Any:

@@ -144,6 +144,9 @@ def test_the_default_policy_is_valid_and_pins_its_images(documents: Documents) -
     policy = PolicySpec.model_validate(one(documents, "EvidencePolicy", "default")["spec"])
     assert [pool.name for pool in policy.pools] == ["nvidia", "amd", "any"]
     assert [pool.name for pool in policy.pools if pool.fallback] == ["any"]
+    assert all(
+        [t.model_dump(exclude_defaults=True) for t in p.tolerations] == [{"operator": "Exists"}] for p in policy.pools
+    )
     catalog = {entry.name: (entry.image, entry.rights.value, entry.mandatory) for entry in policy.catalog}
     image = f"ghcr.io/evidencerun/evidencerun@{DIGEST}"
     assert catalog == {

@@ -118,6 +118,12 @@ def test_the_tar_bytes_depend_on_files_and_time_alone():
     assert inflate(write_archive(FILES, 5)) == write_tar(FILES, 5)
 
 
+def test_a_tar_ends_with_two_blocks_of_zeros_and_nothing_more():
+    tar = write_tar({"a": b"x"}, 0)
+    assert len(tar) == 512 + 512 + 1024
+    assert tar.endswith(b"\0" * 1024)
+
+
 def test_repacking_with_other_programs_changes_nothing():
     members = [plain("./", b"", type=tarfile.DIRTYPE)] + [plain(f"./{name}", data) for name, data in FILES.items()]
     for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the container of a check ended, out of a Pod object: the kubelet's words, without judgement.
 
-A container that the kubelet killed on the pod's account (deadline, eviction, a lost node) ends with a bare `Error`;
-the pod's own reason says more and is taken then.
+A container that the kubelet killed on the pod's account (deadline, eviction, deletion, a lost node) ends with a bare
+`Error`, or `Completed` if it obeys the signal; what befell the pod says more and is taken then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from evidencerun import limits
@@ -15,7 +16,8 @@ from evidencerun.validation.storeapi import ContainerEnding
 
 VALIDATOR: Final = "validator"
 SIDECAR: Final = "sidecar"
-_BARE: Final = frozenset({"", "Completed", "Error", "ContainerStatusUnknown", "Unknown"})
+POD_DELETED: Final = "PodDeleted"
+BARE_REASONS: Final = frozenset({"", "Completed", "Error", "ContainerStatusUnknown", "Unknown"})
 """Words that give way to the pod's own: a check that exits 0 while its pod is being killed has not passed."""
 
 
@@ -24,13 +26,14 @@ def container_ending(pod: Mapping[str, Any], container: str = VALIDATOR) -> Cont
     status = pod.get("status") or {}
     entry = _entry(status.get("containerStatuses"), container)
     terminated = _state(entry, "terminated")
-    pod_reason, pod_message = str(status.get("reason") or ""), str(status.get("message") or "")
+    pod_message = str(status.get("message") or "")
     if terminated is not None:
         reason = str(terminated.get("reason") or "")
+        pod_reason = _what_befell(pod, str(terminated.get("finishedAt") or ""))
         return ContainerEnding(
             exit_code=terminated.get("exitCode"),
             signal=terminated.get("signal") or None,
-            reason=pod_reason if reason in _BARE and pod_reason else reason,
+            reason=pod_reason if reason in BARE_REASONS and pod_reason else reason,
             message=_cut(str(terminated.get("message") or "")),
             started_at=str(terminated.get("startedAt") or ""),
             finished_at=str(terminated.get("finishedAt") or ""),
@@ -41,11 +44,35 @@ def container_ending(pod: Mapping[str, Any], container: str = VALIDATOR) -> Cont
         return None
     reason, message = never_started(pod, container)
     return ContainerEnding(
-        reason=pod_reason or reason or "NeverStarted",
+        reason=_what_befell(pod, "") or reason or "NeverStarted",
         message=_cut(pod_message or message),
         image=str(entry.get("image") or ""),
         image_id=str(entry.get("imageID") or ""),
     )
+
+
+def _what_befell(pod: Mapping[str, Any], finished_at: str) -> str:
+    """Return what ended the pod before its time; empty if nothing did.
+
+    A pod that was deleted after its container had ended by itself was only cleaned up. Times have whole seconds; in the
+    same second the deletion counts, because a check that is being killed has not passed.
+    """
+    status, meta = pod.get("status") or {}, pod.get("metadata") or {}
+    if status.get("reason"):
+        return str(status["reason"])
+    if not meta.get("deletionTimestamp"):
+        return ""
+    try:
+        end_of_grace = datetime.fromisoformat(str(meta["deletionTimestamp"]))
+        asked = end_of_grace - timedelta(seconds=float(meta.get("deletionGracePeriodSeconds") or 0))
+        if datetime.fromisoformat(finished_at) < asked:
+            return ""
+    except (ValueError, TypeError, OverflowError):
+        return POD_DELETED
+    for condition in _entries(status.get("conditions")):
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            return str(condition.get("reason") or POD_DELETED)
+    return POD_DELETED
 
 
 def never_started(pod: Mapping[str, Any], container: str = VALIDATOR) -> tuple[str, str]:

@@ -10,7 +10,14 @@ from typing import Any, Final
 from evidencerun import limits
 from evidencerun.errors import ClusterError, Error
 from evidencerun.kube.base import PODS, ClusterPort
-from evidencerun.kube.pod_ending import container_ending, never_started, sidecar_ended, started
+from evidencerun.kube.pod_ending import (
+    BARE_REASONS,
+    POD_DELETED,
+    container_ending,
+    never_started,
+    sidecar_ended,
+    started,
+)
 from evidencerun.store import events_log, ledger
 from evidencerun.store.ledger import AttemptKey, Judged, LedgerEntry, LogFacts
 from evidencerun.store.log_file import read_log
@@ -193,7 +200,7 @@ class Attempts:
                 break
             await asyncio.sleep(_LOOK_SECONDS)
         if follower.ending is not None:
-            return "store", follower.ending
+            return "store", _explained(follower.ending, told)
         return "operator", told or _GONE
 
     async def _await_log(self, follower: LogFollower, task: asyncio.Task[LogFacts], *, never_ran: bool) -> LogFacts:
@@ -287,6 +294,13 @@ def ownership_fault(pod: dict[str, Any], *, run_uid: str, job: str, pod_uid: str
     if [owner.get("name") for owner in owners] != [job]:
         return f"it is controlled by {[owner.get('name') for owner in owners]}"
     return ""
+
+
+def _explained(ending: ContainerEnding, told: ContainerEnding | None) -> ContainerEnding:
+    """Return the ending of a deleted pod with the operator's reason, if it gave one: it deletes what it gives up."""
+    if ending.reason != POD_DELETED or told is None or told.reason in BARE_REASONS:
+        return ending
+    return ending.model_copy(update={"reason": told.reason, "message": told.message or ending.message})
 
 
 def _not_started(pod: dict[str, Any], told: ContainerEnding | None) -> ContainerEnding:

@@ -36,6 +36,7 @@ def configure() -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
     _LOGGER.setLevel(logging.INFO)
 
 

@@ -25,6 +25,8 @@ SEALER: Final = "evidence-sealer"
 SERVICE: Final = web.AppKey("service", StoreService)
 BODIES: Final = web.AppKey("bodies", BodyGate)
 LARGE_BODIES: Final = web.AppKey("large_bodies", BodyGate)
+_LOGGED: Final = frozenset({"uid", "check", "attempt", "file"})
+"""Parts of paths that go into the log; the keys of logs do not."""
 M = TypeVar("M", bound=BaseModel)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -88,7 +90,7 @@ async def errors_as_status(request: web.Request, handler: Handler) -> web.Stream
             "request.refused",
             method=request.method,
             route=_route(request),
-            run=request.match_info.get("uid", ""),
+            **{name: value for name, value in request.match_info.items() if name in _LOGGED},
             status=refusal.status,
             code=refusal.code,
             why=f"{refusal.what}: {refusal.why}" if refusal.why else refusal.what,

@@ -60,6 +60,30 @@ def test_what_lives_has_no_ending(pod: dict[str, Any]) -> None:
     assert container_ending(pod) is None
 
 
+@pytest.mark.parametrize(
+    ("finished", "conditions", "expected"),
+    [
+        ("2026-11-24T00:00:09Z", [], "Completed"),
+        ("2026-11-24T00:00:10Z", [], "PodDeleted"),
+        ("2026-11-24T00:00:12Z", [], "PodDeleted"),
+        ("", [], "PodDeleted"),
+        (
+            "2026-11-24T00:00:12Z",
+            [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}],
+            "DeletionByTaintManager",
+        ),
+    ],
+)
+def test_a_check_that_ends_because_its_pod_is_deleted_says_so(
+    finished: str, conditions: list[dict[str, Any]], expected: str
+) -> None:
+    pod = _pod("Running", _terminated(0, "Completed", finishedAt=finished), conditions=conditions)
+    pod["metadata"] = {"deletionTimestamp": "2026-11-24T00:00:40Z", "deletionGracePeriodSeconds": 30}
+    ending = container_ending(pod)
+    assert ending is not None
+    assert (ending.exit_code, ending.reason) == (0, expected)
+
+
 def test_words_and_times_are_kept_within_bounds() -> None:
     state = _terminated(2, message="m" * 5000, signal=9, startedAt="a", finishedAt="b")
     ending = container_ending(_pod("Failed", state))

@@ -240,6 +240,22 @@ async def test_a_running_container_that_is_given_up_does_not_hold_the_run(rig: A
     assert view["logComplete"] is False
 
 
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"reason": "DeadlineExceeded", "message": "given up"}, "timeout"),
+        ({"exitCode": 0, "reason": "Completed"}, "pod-deleted"),
+        (None, "pod-deleted"),
+    ],
+)
+async def test_a_check_that_is_being_killed_has_not_passed(rig: Any, kubelet: Any, told: Any, reason: str) -> None:
+    pod = await _begun(rig, kubelet)
+    kubelet.end(pod, 0)
+    pod["metadata"].update(deletionTimestamp="2026-11-24T00:00:34Z", deletionGracePeriodSeconds=30)
+    view = (await _post(rig, "ended", **({"ending": told} if told else {})))[1]
+    assert (view["status"], view["reason"]) == ("other", reason)
+
+
 async def test_the_last_upload_is_awaited(rig: Any, kubelet: Any) -> None:
     pod = await _begun(rig, kubelet)
     kubelet.end(pod, 0, sidecar_over=False)

@@ -39,9 +39,11 @@ from evidencerun_operator.views import (
     NodeHealth,
     PodView,
     child_view,
+    latest_warnings,
     node_health,
     node_view,
     pod_view,
+    warning_view,
 )
 from evidencerun_operator.world import (
     ActiveWorld,
@@ -293,9 +295,9 @@ class Observer:
 
     async def _read_warnings(self, namespace: str) -> dict[str, str]:
         rows = await self._cluster.list_all(
-            CORE_EVENTS, namespace=namespace, field_selector="type=Warning", project=_warning
+            CORE_EVENTS, namespace=namespace, field_selector="type=Warning", project=warning_view
         )
-        return {name: message for _, name, message in sorted(rows)}
+        return latest_warnings(rows)
 
     async def _health(self) -> dict[str, NodeHealth]:
         return dict(await self._cluster.list_all(NODES, project=node_health))
@@ -307,10 +309,3 @@ class Observer:
 
 def _count(plan: Plan | None) -> int:
     return len(plan.target_nodes) if plan is not None else 0
-
-
-def _warning(body: dict[str, Any]) -> tuple[str, str, str]:
-    subject = body.get("involvedObject") or {}
-    series = body.get("series") or {}
-    moment = series.get("lastObservedTime") or body.get("lastTimestamp") or body.get("eventTime") or ""
-    return str(moment), str(subject.get("name") or ""), str(body.get("message") or body.get("reason") or "")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -232,3 +232,20 @@ def _started_at(status: Mapping[str, Any], container: str) -> str:
             moment = _section(state, "running").get("startedAt") or _section(state, "terminated").get("startedAt")
             return str(moment or "")
     return ""
+
+
+_ORDINARY: Final = frozenset({"Unhealthy"})
+"""Warnings of every pod that starts: its probes fail until it is up. They say nothing about what keeps it."""
+
+
+def warning_view(body: dict[str, Any]) -> tuple[str, str, str]:
+    """Project an Event of type Warning to moment, name of its object, and message; an ordinary one has no name."""
+    subject, series = _section(body, "involvedObject"), _section(body, "series")
+    moment = series.get("lastObservedTime") or body.get("lastTimestamp") or body.get("eventTime") or ""
+    name = "" if body.get("reason") in _ORDINARY else str(subject.get("name") or "")
+    return str(moment), name, str(body.get("message") or body.get("reason") or "")
+
+
+def latest_warnings(rows: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    """Return name to message of the latest warning about it."""
+    return {name: message for _, name, message in sorted(rows) if name}

@@ -18,6 +18,7 @@ from evidencerun_operator.checking import checks_status, decide_checking
 from evidencerun_operator.cleaning import decide_cleaning, decide_closing
 from evidencerun_operator.delivering import decide_delivering
 from evidencerun_operator.draft import Draft
+from evidencerun_operator.failures import BLOCKED
 from evidencerun_operator.planning import make_plan, plan_status
 from evidencerun_operator.probing import decide_probing, nodes_status, not_reported, straggler_reasons
 from evidencerun_operator.run_object import Run
@@ -68,6 +69,9 @@ def _pending(draft: Draft, world: PendingWorld) -> Decision:
     if isinstance(world.store, StoreDown):
         return _pending_without_store(draft, found, world.store)
     _store_answers(draft)
+    refused = draft.condition(ConditionType.PLANNED)
+    if refused.reason == BLOCKED and draft.age(ConditionType.ACCEPTED) >= found.deadline_seconds:
+        return _end_early(draft, Verdict.ERROR, f"the plan was refused until the deadline: {refused.message}")
     draft.mark(ConditionType.PLANNED, ConditionStatus.UNKNOWN, "Planning", f"{len(found.targets)} target nodes")
     draft.say(RunPhase.PENDING)
     plan = make_plan(run, found, world, now=draft.now)

@@ -11,6 +11,7 @@ from evidencerun_operator.conditions import find, put, shortened
 from evidencerun_operator.status import Condition, ConditionStatus, ConditionType, RunStatus
 from evidencerun_operator.timestamps import to_text
 
+BLOCKED: Final = "Blocked"
 _AWAY: Final = frozenset({"E3501", "E3502", "E3503", "E3507", "E3509"})
 _SHOWN: Final = (ConditionType.PLANNED, ConditionType.NODES_REPORTED, ConditionType.CHECKS_FINISHED)
 
@@ -26,7 +27,7 @@ def explained(status: RunStatus, failure: WorldError, *, now: datetime) -> RunSt
         for kind in _SHOWN:
             known = find(conditions, kind)
             if known is not None and known.status is ConditionStatus.UNKNOWN:
-                blocked = _condition(kind, ConditionStatus.UNKNOWN, "Blocked", text)
+                blocked = _condition(kind, ConditionStatus.UNKNOWN, BLOCKED, text)
                 conditions = put(conditions, _at(blocked, now, status))
                 break
     counts = status.summary.split(";", 1)[0]

@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import sys
+import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +22,10 @@ from typing import Any, Final
 import kopf
 
 from evidencerun import __version__
-from evidencerun.errors import ClusterError, Error
+from evidencerun.errors import ClusterError, Error, InputError
 from evidencerun.kube.aio import Cluster, connect, credentials
-from evidencerun.kube.base import CONFIG_MAPS
-from evidencerun_operator import handlers, jsonlog
+from evidencerun.kube.base import CONFIG_MAPS, EVIDENCE_RUNS, ClusterPort
+from evidencerun_operator import crd_age, handlers, jsonlog
 from evidencerun_operator.execute import Executor
 from evidencerun_operator.health import Health
 from evidencerun_operator.janitor import Janitor
@@ -38,6 +39,8 @@ from evidencerun_operator.storeclient import StoreClient
 LOG: Final = logging.getLogger("evidencerun.operator")
 _BREATH: Final = 0.02
 """Seconds between two passes over a run, so that no fault of ours turns into a busy loop."""
+_CRD_PATIENCE: Final = 20.0
+"""Seconds for CRDs that were applied a moment ago to appear in the served schema."""
 _RESYNC: Final = 20.0
 """Seconds between two lists of the unfinished runs: events are an accelerator, not a dependency."""
 
@@ -120,9 +123,36 @@ async def operate(settings: Settings) -> int:
         await cluster.close()
 
 
+async def require_crds(cluster: ClusterPort, *, patience: float) -> None:
+    """Return once the CRDs of this release are served; `patience` seconds for a server that has just got them.
+
+    Raises `InputError` E3602 if they are missing or older.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            missing = crd_age.missing_fields(await cluster.openapi(EVIDENCE_RUNS))
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+            missing = ["EvidenceRun", "EvidencePolicy"]
+        if not missing:
+            return
+        if time.monotonic() >= end:
+            raise InputError(
+                "E3602",
+                f"the CRDs in the cluster are not those of release {__version__}",
+                where="evidenceruns.evidencerun.dev, evidencepolicies.evidencerun.dev",
+                why=crd_age.sentence(missing),
+                fix=crd_age.FIX,
+            )
+        await asyncio.sleep(1)
+
+
 async def _run_parts(cluster: Cluster, store: StoreClient, settings: Settings) -> int:
     queue, health = WorkQueue(), Health()
     runs = RunList(cluster, settings.run_namespaces)
+    await require_crds(cluster, patience=_CRD_PATIENCE)
     cluster_wide = await runs.find_scope()
     observer = Observer(
         cluster,

@@ -8,6 +8,7 @@ refuses the request, E3507 it failed, E3508 its answer cannot be read, E3509 its
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -36,6 +37,7 @@ class StoreClient:
         self._token_file = Path(token_file)
         self._read_ca = read_ca
         self._session: aiohttp.ClientSession | None = None
+        self._connecting = asyncio.Lock()
         self.ca = ""
         """The CA that is trusted now."""
 
@@ -136,8 +138,10 @@ class StoreClient:
         }
 
     async def _connected(self) -> aiohttp.ClientSession:
-        if self._session is not None:
-            return self._session
+        async with self._connecting:
+            return self._session if self._session is not None else await self._connect()
+
+    async def _connect(self) -> aiohttp.ClientSession:
         self.ca = await self._read_ca()
         if self._url.startswith("https://") and not self.ca:
             raise StoreError(

@@ -241,6 +241,10 @@ class Cluster:
         """Return `/version`."""
         return await self._json("GET", "/version", within=within)
 
+    async def openapi(self, resource: Resource, *, within: float = 20) -> Object:
+        """Return the OpenAPI v3 document of a group and version."""
+        return await self._json("GET", f"/openapi/v3/apis/{resource.api_version}", within=within)
+
     async def create_event(self, event: Object, *, namespace: str, within: float = 10) -> bool:
         """Create an Event of events.k8s.io/v1; False if it exists."""
         try:

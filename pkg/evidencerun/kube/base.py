@@ -184,6 +184,9 @@ class ClusterPort(Protocol):
     async def server_version(self, *, within: float = 10) -> Object:
         """Return `/version`."""
 
+    async def openapi(self, resource: Resource, *, within: float = 20) -> Object:
+        """Return the OpenAPI v3 document of the resource's group and version; 404 if the group is not served."""
+
     async def create_event(self, event: Object, *, namespace: str, within: float = 10) -> bool:
         """Create a core/v1 Event; False if one of that name exists already."""
 

@@ -16,9 +16,11 @@ from operator_samples import (
     stamp,
 )
 
+from evidencerun.errors import StoreError
 from evidencerun_operator.acceptance import Accepted, Rejection, examine
 from evidencerun_operator.actions import PutPlan
 from evidencerun_operator.decide import decide
+from evidencerun_operator.failures import explained
 from evidencerun_operator.run_object import Faulty
 from evidencerun_operator.world import Missing, StoreDown
 
@@ -170,6 +172,19 @@ def test_without_the_store_nothing_is_planned_and_the_deadline_ends_in_error():
     assert first.actions == ()
     last = decide(at(600), make_run(deadline="10m", status=first.status.to_wire()), world)
     assert last.status.verdict == "Error"
+
+
+def test_a_plan_that_the_store_refuses_is_offered_again_until_the_deadline():
+    run = make_run(deadline="10m")
+    offered = decide(START, run, pending_world())
+    refusal = StoreError("E3505", "the evidence store answers 409", why="spec differs")
+    blocked = explained(offered.status, refusal, now=START)
+    assert "spec differs" in condition_of(blocked, "Planned").message
+    again = decide(at(599), make_run(deadline="10m", status=blocked.to_wire()), pending_world())
+    assert isinstance(again.actions[0], PutPlan)
+    last = decide(at(600), make_run(deadline="10m", status=blocked.to_wire()), pending_world())
+    assert last.status.verdict == "Error"
+    assert "spec differs" in last.status.summary
 
 
 def test_fingerprint_only_plans_no_checks():

@@ -85,15 +85,15 @@ def check_payload(files: Mapping[str, bytes], signed: Signed) -> str:
     for path in (layout.MANIFEST, layout.STATEMENT):
         if path not in files:
             raise EvidenceError("E2004", "a file that every bundle has is missing", where=path)
-    statement = parse_statement(files[layout.STATEMENT], what=layout.STATEMENT)
     payload = parse_statement(signed.bundle.payload, what="the signed payload")
+    inventory = sha256_hex(files[layout.MANIFEST])
+    if payload.subjects.get(INVENTORY_SUBJECT, inventory) != inventory:
+        _other("subject manifest.json", "it has another digest than the manifest here")
+    statement = parse_statement(files[layout.STATEMENT], what=layout.STATEMENT)
     if payload.predicate_type != statement.predicate_type:
         _other("predicateType", f"signed {payload.predicate_type}, in the file {statement.predicate_type}")
     if found := first_difference(dict(payload.plain), dict(statement.plain)):
         _other(f"predicate.{found.place}", f"signed {found.claimed}, in the file {found.derived}")
-    inventory = sha256_hex(files[layout.MANIFEST])
-    if payload.subjects.get(INVENTORY_SUBJECT, inventory) != inventory:
-        _other("subject manifest.json", "it has another digest than the manifest here")
     artifact = payload.subjects.get(ARTIFACT_SUBJECT, "")
     if statement.predicate.ours and (
         not artifact or signed.bundle.payload != signed_payload(files, f"sha256:{artifact}")

@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from evidencerun.attest.keys import load_public_key
 from evidencerun.bundle import layout
 from evidencerun.bundle.manifest import check_inventory, load_manifest
 from evidencerun.errors import EvidenceError
+from evidencerun.verify.duties import verify_unsigned
 from evidencerun.verify.result import Outcome
 from evidencerun.verify.run import verify_bundle
+from evidencerun.verify.signature import Signed, check_payload, read_signature
 
 NOW = datetime(2026, 9, 21, tzinfo=UTC)
 
@@ -30,16 +33,37 @@ def test_the_unchanged_bundle_is_accepted(sealed_bundle, signing_key):
     assert judged(sealed_bundle, signing_key).exit_code == Outcome.ACCEPTED
 
 
-@pytest.mark.parametrize("path", [layout.MANIFEST, layout.STATEMENT, layout.ATTESTATION])
-def test_every_byte_of_the_files_beside_the_inventory_counts(sealed_bundle, signing_key, path):
-    data = sealed_bundle[path]
-    accepted = []
+def test_every_byte_of_the_attestation_counts(sealed_bundle, signing_key):
+    data = sealed_bundle[layout.ATTESTATION]
     for place in range(len(data)):
         changed = flipped(data, place, place % 8)
-        if judged({**sealed_bundle, path: changed}, signing_key).exit_code != Outcome.INVALID:
-            accepted.append((place, data[place : place + 1], changed[place : place + 1]))
-    # JSON white space is the one thing that may differ, and only in the attestation.
-    assert [entry for entry in accepted if not (path == layout.ATTESTATION and entry[2].isspace())] == []
+        report = judged({**sealed_bundle, layout.ATTESTATION: changed}, signing_key)
+        # White space between JSON tokens is the one thing that may differ.
+        assert report.exit_code == Outcome.INVALID or changed[place : place + 1].isspace(), place
+
+
+@pytest.mark.parametrize("path", [layout.MANIFEST, layout.STATEMENT])
+def test_every_byte_of_manifest_and_statement_counts(sealed_bundle, signing_key, path):
+    signed = read_signature(sealed_bundle, load_public_key(signing_key.pem))
+    assert isinstance(signed, Signed)
+    check_payload(sealed_bundle, signed)
+    data = sealed_bundle[path]
+    for place in range(len(data)):
+        with pytest.raises(EvidenceError):
+            _binding(sealed_bundle | {path: flipped(data, place, place % 8)}, signed)
+
+
+def _binding(files, signed):
+    """Do what verify_bundle does after the signature: payload against files, then everything else."""
+    check_payload(files, signed)
+    verify_unsigned(files)
+
+
+@pytest.mark.parametrize("path", [layout.MANIFEST, layout.STATEMENT])
+def test_a_changed_manifest_or_statement_ends_with_exit_code_20(sealed_bundle, signing_key, path):
+    for place in range(0, len(sealed_bundle[path]), 41):
+        files = sealed_bundle | {path: flipped(sealed_bundle[path], place, 0)}
+        assert judged(files, signing_key).exit_code == Outcome.INVALID
 
 
 def test_every_byte_of_every_inventoried_file_counts(sealed_bundle):

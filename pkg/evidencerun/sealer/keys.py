@@ -28,6 +28,6 @@ def current_signer(settings: Settings) -> KeySigner:
             "E4701",
             f"signing Secret {name} not mounted yet",
             why=f"it does not exist or has no key {KEY_FILE}",
-            fix=f"kubectl -n <system namespace> create secret generic {name} --from-file={KEY_FILE}=<file>",
+            fix=f"kubectl create secret generic {name} -n {settings.namespace} --from-file={KEY_FILE}=FILE",
         )
     return signer

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,12 @@ class Settings:
     key_folder: Path
     secret_folder: Path
     secret_name: str = ""
+
+    @property
+    def namespace(self) -> str:
+        """Our namespace, which is the store's: the second label of its name, `evidence-store.<namespace>.svc`."""
+        labels = (urlsplit(self.store_url).hostname or "").split(".")
+        return labels[1] if labels[2:3] == ["svc"] else "evidencerun-system"
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Settings:

@@ -156,6 +156,9 @@ def test_a_secret_that_is_missing_is_named_until_it_appears(
     for _ in range(3):
         assert sealer.step() == 1.0
     assert "signing Secret team-key not mounted yet" in store.answers[0].error
+    assert "kubectl create secret generic team-key -n evidencerun-system --from-file=signing.key=FILE" in (
+        store.answers[0].error
+    )
     assert store.answers[0].error_code == "E4701"
     assert store.fetched == 0
     assert [event for event, _ in notes].count("sealer.trouble") == 1
@@ -219,3 +222,15 @@ def test_a_bundle_that_breaks_the_reader_is_refused_not_fatal(
     store = FakeStore(_task())
     make(store).step()
     assert store.answers[0].error_code == "E4611"
+
+
+@pytest.mark.parametrize(
+    ("url", "namespace"),
+    [
+        ("https://evidence-store.ours.svc", "ours"),
+        ("https://evidence-store.ours.svc.cluster.local", "ours"),
+        ("https://127.0.0.1:8443", "evidencerun-system"),
+    ],
+)
+def test_the_namespace_is_that_of_the_store(url: str, namespace: str) -> None:
+    assert Settings.from_environment({"EVIDENCERUN_STORE_URL": url}).namespace == namespace

@@ -184,7 +184,10 @@ def _with_view(draft: Draft, world: ActiveWorld, where: Standing, *, plan: Plan,
 def _take_view(draft: Draft, world: ActiveWorld, plan: Plan, view: RunView) -> None:
     """Take over what the store knows, whatever the stage."""
     _planned(draft, plan)
-    if view.durable:
+    if view.volume_trouble:
+        draft.mark(ConditionType.DURABLE, ConditionStatus.FALSE, "VolumeTrouble", view.volume_trouble)
+        draft.warn(view.volume_trouble)
+    elif view.durable:
         draft.mark(ConditionType.DURABLE, ConditionStatus.TRUE, "PersistentVolume")
     else:
         text = "the store keeps its data in an emptyDir (chart: store.persistence.enabled=false)"

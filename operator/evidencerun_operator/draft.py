@@ -24,6 +24,7 @@ class Draft:
         self._changes: dict[str, Any] = {}
         self._phase = RunPhase.PENDING
         self._note = ""
+        self._warning = ""
         self._next = ""
 
     def mark(self, kind: ConditionType, status: ConditionStatus, reason: str, message: str = "") -> None:
@@ -59,6 +60,10 @@ class Draft:
         """Set the state's word, what people should know now, and the literal command for the next move."""
         self._phase, self._note, self._next = phase, note, next_action
 
+    def warn(self, warning: str) -> None:
+        """Add what people should know whatever the state is."""
+        self._warning = warning
+
     @property
     def status(self) -> RunStatus:
         """The stored status with the changes so far, but without conditions and words."""
@@ -79,12 +84,13 @@ class Draft:
     def build(self) -> RunStatus:
         """Return the status to be written."""
         base = self.status
+        note = "; ".join(part for part in (self._note, self._warning) if part)
         return base.model_copy(
             update={
                 "observed_generation": self.run.generation,
                 "conditions": self._conditions,
                 "phase": str(self._phase),
-                "summary": shortened(wording.summary(base, self._note))[:512],
+                "summary": shortened(wording.summary(base, note))[:512],
                 "next_action": self._next or wording.wait_command(self.run.ref),
             }
         )

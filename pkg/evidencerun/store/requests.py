@@ -14,6 +14,7 @@ from evidencerun import limits
 from evidencerun.errors import Error
 from evidencerun.store import events_log
 from evidencerun.store.bodies import BodyGate, parse_model
+from evidencerun.store.disk import VolumeFullError
 from evidencerun.store.identity import Caller, bearer_token, require_account
 from evidencerun.store.listening import heard
 from evidencerun.store.refusals import RefusalError, as_refusal, status_body
@@ -75,9 +76,11 @@ async def errors_as_status(request: web.Request, handler: Handler) -> web.Stream
     """Answer every error as a `Status` object, and log it in one line."""
     heard(request)
     try:
-        return await handler(request)
+        answer = await handler(request)
     except Error as fault:
         refusal = as_refusal(fault)
+        if isinstance(fault, VolumeFullError):
+            service_of(request).volume.refused(str(fault))
     except web.HTTPException as fault:
         refusal = RefusalError(fault.status, "E4504", (fault.reason or "no such path").lower())
     except (ConnectionError, asyncio.CancelledError):
@@ -85,6 +88,10 @@ async def errors_as_status(request: web.Request, handler: Handler) -> web.Stream
     except Exception as fault:
         events_log.failed("request.failed", fault, method=request.method, route=_route(request))
         refusal = RefusalError(500, "E4599", "the store failed", why="its log says more")
+    else:
+        if answer.status == 201:
+            service_of(request).volume.took()
+        return answer
     if refusal.status != 404:
         events_log.note(
             "request.refused",

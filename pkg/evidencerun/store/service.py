@@ -24,6 +24,7 @@ from evidencerun.store.refusals import conflict, forbidden, not_found
 from evidencerun.store.run_folder import RUN_UID, Closed, RunCard, RunFolder, SealerRefusal, SealOrder
 from evidencerun.store.runs import Run, Runs
 from evidencerun.store.settings import Settings
+from evidencerun.store.volume_state import VolumeState
 from evidencerun.validation.duration import parse_duration
 from evidencerun.validation.plan import Plan
 from evidencerun.validation.storeapi import Evaluation, RunView, SealAnswer, SealReason, SealRequest, SealState
@@ -46,6 +47,7 @@ class StoreService:
         self.keys = PublicKeys(settings.data / "keys")
         self.identities = Identities(cluster, ticks)
         self.attempts = Attempts(cluster, checks_namespace=settings.checks_namespace, now=self.now)
+        self.volume = VolumeState(ticks)
         self._clock = clock
         self._ticks = ticks
         self._assemblies: dict[str, asyncio.Task[None]] = {}
@@ -204,7 +206,8 @@ class StoreService:
 
     def view(self, run: Run) -> RunView:
         """Return what the operator is told of a run."""
-        return run.view().model_copy(update={"durable": self.settings.persistent})
+        update = {"durable": self.settings.persistent, "volume_trouble": self.volume.trouble}
+        return run.view().model_copy(update=update)
 
     def next_to_sign(self) -> Run | None:
         """Return the bundle that has waited longest for a signature; one that was refused rests for a while."""

@@ -233,6 +233,8 @@ class RunView(SpecModel):
     closed: bool = False
     durable: bool = True
     """Whether the store's data outlives its pod (EVIDENCERUN_PERSISTENT)."""
+    volume_trouble: Text = ""
+    """Why the store cannot keep what it is given now, such as a full volume."""
 
 
 class SealTask(SpecModel):

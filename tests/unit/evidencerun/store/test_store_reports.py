@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from evidencerun import limits
+from evidencerun.bundle.archive import read_archive
 from evidencerun.store import disk, report_files
 from evidencerun.store.report_files import Kept, Origin
 
@@ -85,6 +86,22 @@ async def test_stragglers_stand_in_the_evaluation_with_their_reason(rig: Any) ->
     assert (await rig.view())["evaluation"] == found
 
 
+async def test_the_images_of_the_probes_are_those_that_ran(rig: Any) -> None:
+    await rig.create()
+    ran = "registry.example.com/probe@sha256:" + "3" * 64
+    statuses = [{"name": "probe", "image": "probe:1", "imageID": ran}]
+    for number, uid in ((1, "probe-uid-1"), (2, "the uid of another pod")):
+        meta = {"name": f"probe-{number}", "uid": uid}
+        rig.api.probes[f"probe-{number}"] = {"metadata": meta, "status": {"containerStatuses": statuses}}
+        await rig.send_report(number)
+    await rig.ok("POST", f"/v1/runs/{UID}/seal", token=rig.api.operator_token(), json_body={"reason": "cancelled"})
+    folder = rig.service.runs.get(UID).folder
+    seen = json.loads(folder.read("evaluation/images.json"))
+    assert seen == {"pods": 1, "images": [{"image": "probe:1", "imageId": ran}]}
+    record = json.loads(read_archive(folder.read("bundle/layer"))["run.json"])
+    assert [(image["role"], image["imageId"]) for image in record["images"]] == [("probe", ran)]
+
+
 async def test_a_report_for_an_unknown_or_sealed_run_is_refused(rig: Any) -> None:
     assert (await rig.send_report(1))[0] == 404
     await rig.create()
@@ -103,11 +120,14 @@ async def test_a_full_volume_is_never_an_acknowledgement(rig: Any, monkeypatch: 
         patch.setattr(os, call, full)
         status, body, _ = await rig.send_report(1)
     assert status == 507, body
-    assert (await rig.view())["reported"] == []
+    view = await rig.view()
+    assert view["reported"] == []
+    assert "the store's volume is full" in view["volumeTrouble"]
     assert (await rig.call("HEAD", PATH, token=rig.api.probe_token(1)))[0] == 404
     folder = rig.service.runs.get(UID).folder.nodes
     assert not folder.exists() or list(folder.iterdir()) == []
     assert (await rig.send_report(1))[0] == 201
+    assert (await rig.view())["volumeTrouble"] == ""
 
 
 async def test_a_storm_of_reports_is_stored_whole(rig: Any, report_of: Any) -> None:

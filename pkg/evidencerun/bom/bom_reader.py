@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evidencerun import limits
 from evidencerun.canonical import parse_json
@@ -12,6 +14,31 @@ from evidencerun.errors import EvidenceError, InputError
 FORMAT: Final = "CycloneDX"
 SPEC_VERSION: Final = "1.6"
 _WHERE: Final = "bom.cdx.json"
+_ROLE: Final = "evidencerun:image:role"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Hash(_Part):
+    content: str
+
+
+class _Property(_Part):
+    name: str
+    value: str = ""
+
+
+class _Component(_Part):
+    type: str
+    hashes: list[_Hash] = []
+    properties: list[_Property] = []
+
+
+class _Bom(_Part):
+    bom_format: Annotated[Literal["CycloneDX"], Field(alias="bomFormat")]
+    components: list[_Component] = []
 
 
 def component_count(data: bytes) -> int:
@@ -21,7 +48,7 @@ def component_count(data: bytes) -> int:
         EvidenceError: E2060, it is no CycloneDX JSON document.
 
     """
-    return len(_components(data))
+    return len(_load(data).components)
 
 
 def container_digests(data: bytes) -> dict[str, set[str]]:
@@ -32,24 +59,22 @@ def container_digests(data: bytes) -> dict[str, set[str]]:
 
     """
     found: dict[str, set[str]] = {}
-    for component in _components(data):
-        if component.get("type") != "container":
-            continue
-        digests = {f"sha256:{entry.get('content')}" for entry in component.get("hashes") or []}
-        for entry in component.get("properties") or []:
-            if entry.get("name") == "evidencerun:image:role":
-                found.setdefault(str(entry.get("value")), set()).update(digests)
+    for component in _load(data).components:
+        if component.type == "container":
+            digests = {f"sha256:{entry.content}" for entry in component.hashes}
+            for role in (entry.value for entry in component.properties if entry.name == _ROLE):
+                found.setdefault(role, set()).update(digests)
     return found
 
 
-def _components(data: bytes) -> list[dict[str, Any]]:
+def _load(data: bytes) -> _Bom:
     try:
-        bom = parse_json(data, what=_WHERE, max_bytes=limits.BOM_MAX)
+        return _Bom.model_validate(parse_json(data, what=_WHERE, max_bytes=limits.BOM_MAX))
     except InputError as fault:
         raise EvidenceError("E2060", fault.what, where=fault.where, why=fault.why) from fault
-    if not isinstance(bom, dict) or bom.get("bomFormat") != FORMAT:
-        raise EvidenceError("E2060", "the bill of materials is no CycloneDX document", where=_WHERE)
-    components = bom.get("components", [])
-    if not isinstance(components, list) or not all(isinstance(entry, dict) for entry in components):
-        raise EvidenceError("E2060", "the bill of materials has no list of components", where=_WHERE)
-    return components
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise EvidenceError(
+            "E2060", "the bill of materials is no CycloneDX document", where=f"{_WHERE} {place}", why=str(first["msg"])
+        ) from fault

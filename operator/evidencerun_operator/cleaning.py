@@ -56,7 +56,8 @@ def removal(world: ActiveWorld, uid: str, *, force: bool) -> list[Action]:
         for namespace in (world.places.probes, world.places.checks)
         if any(pod.namespace == namespace for pod in world.pods)
     ]
-    busy = {child.namespace for child in makers}
+    # An anchor goes last, for the janitor finds what is left by it.
+    busy = {child.namespace for child in makers} | {pod.namespace for pod in world.pods}
     anchors = [child for child in world.children if child.kind == "ConfigMap" and child.namespace not in busy]
     actions += [_delete(child) for child in anchors if not child.deleting]
     return actions

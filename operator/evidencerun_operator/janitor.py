@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Removes what deleted runs left behind: no finalizer holds a run back, so somebody has to look afterwards."""
+"""Removes what deleted or complete runs left behind: no finalizer holds a run back, so somebody looks later."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Janitor:
         self._observer = observer
         self._executor = executor
         self._runs = runs
-        self._wanted: set[str] = set()
+        self._wanted: dict[str, bool] = {}
         self._wake = asyncio.Event()
 
     def request(self, uid: str) -> None:
         """Ask for a sweep after a run that is deleted."""
-        self._wanted.add(uid)
+        self._wanted[uid] = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -52,7 +52,7 @@ class Janitor:
                 await self._search()
                 next_search = time.monotonic() + PERIOD
             while self._wanted:
-                await self._sweep_logged(self._wanted.pop())
+                await self._sweep_logged(*self._wanted.popitem())
             self._wake.clear()
             try:
                 async with asyncio.timeout(max(0.0, next_search - time.monotonic())):
@@ -61,17 +61,23 @@ class Janitor:
                 continue
 
     async def _search(self) -> None:
-        """Find runs that have objects or an open entry in the store but do not exist. What is found is listed first:
-        a run that is made meanwhile then stands in the later list of runs."""
+        """Find runs that have objects or an open entry in the store, but do not exist or are complete.
+
+        What is found is listed first: a run that is made meanwhile then stands in the later list of runs.
+        """
         try:
             found = await self._anchored()
             try:
                 found |= set(await self._store.open_runs())
             except StoreError as error:
                 LOG.warning("janitor: the store does not answer", extra={"why": str(error)})
-            self._wanted |= found - await self._runs.all_uids() - {""}
+            existing = await self._runs.all_runs()
         except ClusterError as error:
             LOG.warning("janitor: search failed", extra={"why": str(error)})
+            return
+        for uid in found - {""}:
+            if existing.get(uid, True):
+                self._wanted[uid] = uid not in existing
 
     async def _anchored(self) -> set[str]:
         uids: set[str] = set()
@@ -87,15 +93,18 @@ class Janitor:
             )
         return uids
 
-    async def _sweep_logged(self, uid: str) -> None:
+    async def _sweep_logged(self, uid: str, gone: bool) -> None:
         try:
-            await self.sweep(uid)
+            await self.sweep(uid, gone=gone)
         except WorldError as error:
             # The next search finds it again.
             LOG.warning("janitor: sweep failed", extra={"uid": uid, "why": str(error)})
 
-    async def sweep(self, uid: str) -> None:
-        """Remove every object of a run and tell the store that it is abandoned. Raises `WorldError`."""
+    async def sweep(self, uid: str, *, gone: bool) -> None:
+        """Remove every object of a run, then tell the store that it is abandoned (`gone`) or over. Raises `WorldError`.
+
+        What is over keeps its bundle; what is abandoned does not.
+        """
         LOG.info("janitor: sweeping", extra={"uid": uid})
         self._observer.forget(uid)
         begun = time.monotonic()
@@ -113,4 +122,4 @@ class Janitor:
                 await self._executor.execute(uid, action)
             await asyncio.sleep(_PACE)
         if uid in await self._store.open_runs():
-            await self._store.abandon(uid)
+            await (self._store.abandon(uid) if gone else self._store.close_run(uid))

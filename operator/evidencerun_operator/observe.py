@@ -56,6 +56,8 @@ from evidencerun_operator.world import (
 
 T = TypeVar("T")
 _NODES_SECONDS: Final = 4.0
+_QUEUED_SECONDS: Final = 60.0
+_NODES_PER_NODE_LIST: Final = 200
 _EVENTS_SECONDS: Final = 1.0
 _CLASSES_SECONDS: Final = 30.0
 _NODES_PER_POD_LIST: Final = 100
@@ -150,10 +152,14 @@ class Observer:
                 store = await self._store.plan(run.ref.uid)
             except StoreError as error:
                 store = StoreDown(message=str(error))
-        nodes = await self._cluster.list_all(NODES, project=node_view) if allowed else []
+        policy = await self._policy(run)
+        queued = isinstance(policy, Policy) and occupied + ahead >= policy.spec.limits.max_concurrent_runs
+        # A run that waits its turn needs no fresh list: it is planned with the one of its last look.
+        read = partial(self._cluster.list_all, NODES, project=node_view)
+        nodes = await self._cache.get("node-views", _QUEUED_SECONDS if queued else 0, read) if allowed else []
         return PendingWorld(
             places=self.places,
-            policy=await self._policy(run),
+            policy=policy,
             recipe=await self._recipe(run) if allowed else b"",
             nodes=tuple(nodes),
             occupied=occupied,
@@ -230,7 +236,7 @@ class Observer:
             children=tuple(children),
             pods=tuple(pods),
             troubles=troubles,
-            nodes=await self._cache.get("nodes", _NODES_SECONDS, self._health) if needs.nodes else {},
+            nodes=await self._cache.get("nodes", _pace_of_nodes(plan), self._health) if needs.nodes else {},
             store_ca=self._store.ca,
             runtime_classes=classes,
         )
@@ -309,3 +315,8 @@ class Observer:
 
 def _count(plan: Plan | None) -> int:
     return len(plan.target_nodes) if plan is not None else 0
+
+
+def _pace_of_nodes(plan: Plan | None) -> float:
+    """Return how old a list of nodes may be: a big cluster's is 25 MiB."""
+    return max(_NODES_SECONDS, _count(plan) / _NODES_PER_NODE_LIST)

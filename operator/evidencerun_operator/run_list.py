@@ -70,9 +70,9 @@ class RunList:
         """Return the runs that are not finished."""
         return [row for row in await self._rows(_OPEN) if not row.complete]
 
-    async def all_uids(self) -> set[str]:
-        """Return the uids of all runs."""
-        return {row.uid for row in await self._rows("")}
+    async def all_runs(self) -> dict[str, bool]:
+        """Return the uids of all runs, and whether each is complete."""
+        return {row.uid: row.complete for row in await self._rows("")}
 
     async def queue_before(self, run: Run) -> tuple[int, int]:
         """Return how many runs are at work, and how many that are not planned yet are older than `run`."""

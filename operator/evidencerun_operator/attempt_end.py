@@ -81,7 +81,7 @@ def follow(
         waited_enough = bool(finished) and seconds_since(finished, now) > UPLOAD_GRACE
         if pod.over or waited_enough:
             return Ended(ending=pod.ending)
-        return Going()
+        return Going(trouble=_ended_badly(pod.ending))
     if pod.deleting_since:
         if seconds_since(pod.deleting_since, now) > DELETED_GRACE:
             return Ended(ending=_words("NodeLost", f"pod {pod.name} was deleted and its kubelet does not answer"))
@@ -93,6 +93,15 @@ def follow(
 
 def _words(reason: str, message: str) -> ContainerEnding:
     return ContainerEnding(reason=reason, message=message[:4096])
+
+
+def _ended_badly(ending: ContainerEnding) -> str:
+    """Return what people see while the results of a container that has ended are still brought in."""
+    if ending.exit_code == 0 and ending.reason in ("", "Completed"):
+        return ""
+    code = "" if ending.exit_code is None else f"ended with exit code {ending.exit_code}"
+    word = ending.reason if ending.reason not in ("", "Error", "Completed") else ""
+    return ", ".join(part for part in (word, code) if part)
 
 
 def _without_pod(

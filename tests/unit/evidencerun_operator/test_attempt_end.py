@@ -37,8 +37,8 @@ def running(age):
     return {"phase": "Running", "containerStatuses": [{"name": "validator", "state": state}]}
 
 
-def terminated(age, *, sidecar=True):
-    state = {"terminated": {"exitCode": 1, "reason": "Error", "startedAt": stamp(-60), "finishedAt": stamp(-age)}}
+def terminated(age, *, sidecar=True, code=1, reason="Error"):
+    state = {"terminated": {"exitCode": code, "reason": reason, "startedAt": stamp(-60), "finishedAt": stamp(-age)}}
     side = {"terminated": {"exitCode": 0}} if sidecar else {"running": {}}
     return {
         "phase": "Running",
@@ -120,7 +120,15 @@ GOES_ON = {
         {"state": "created", "child": job(5), "troubles": {JOB: "exceeded quota"}},
         "FailedCreate: exceeded quota",
     ),
-    "uploading": ({"child": job(), "seen": pod(terminated(5, sidecar=False))}, ""),
+    "uploading": ({"child": job(), "seen": pod(terminated(5, sidecar=False))}, "ended with exit code 1"),
+    "uploading-after-oom": (
+        {"child": job(), "seen": pod(terminated(5, sidecar=False, code=137, reason="OOMKilled"))},
+        "OOMKilled, ended with exit code 137",
+    ),
+    "uploading-all-well": (
+        {"child": job(), "seen": pod(terminated(5, sidecar=False, code=0, reason="Completed"))},
+        "",
+    ),
     "running": ({"child": job(), "seen": pod(running(299))}, ""),
     "node-blinks": ({"child": job(), "seen": pod(running(9)), "nodes": health(ready=False, since=10)}, ""),
     "mount-fails": ({"child": job(), "seen": pod(), "troubles": {"p": "FailedMount"}}, "FailedMount"),

@@ -1,343 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fake Kubernetes API server (HTTP, in this process) and a store in front of it.
-
-The fake answers only what the store asks, with the shapes of a real one; tests/integration runs the same calls
-against a real API server.
-"""
+"""A store in front of the fake API server, and a client that speaks to it over TLS."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import gzip
 import json
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
+from fake_kube_api import FakeApi, Kubelet, start_api
+from store_samples import RUN_UID, node_object, packed, plan_document, report
 
 from evidencerun.kube.aio import connect
-from evidencerun.recipe import load_recipe
 from evidencerun.store.app import StoreServer
 from evidencerun.store.service import StoreService
 from evidencerun.store.settings import Settings
-from evidencerun.validation.plan import Plan
-from evidencerun.validation.storeapi import STORE_AUDIENCE, check_audience, probe_audience
-
-RUN_UID = "0a1b2c3d-0000-4000-8000-000000000001"
-POLICY_UID = "0a1b2c3d-0000-4000-8000-0000000000aa"
-IMAGE = "registry.example.com/evidencerun@sha256:" + "1" * 64
-VERSION = {"gitVersion": "v1.36.3", "platform": "linux/amd64", "goVersion": "go1.26"}
-RECIPE = b"""apiVersion: aicr.run/v1
-kind: RecipeResult
-metadata:
-  version: v0.1.0
-criteria:
-  service: any
-  accelerator: none
-  intent: any
-  os: any
-  platform: any
-constraints:
-  - name: K8s.server.version
-    value: ">= 1.30"
-componentRefs:
-  - name: demo-web
-    type: Helm
-    namespace: evidence-demo
-    expectedResources:
-      - kind: Deployment
-        name: demo-web
-        namespace: evidence-demo
-deploymentOrder: [demo-web]
-validation:
-  deployment:
-    checks: [expected-resources, node-agreement]
-"""
-POLICY = {
-    "pools": [{"name": "any", "nodeSelector": {}, "fallback": True}],
-    "catalog": [
-        {"name": "expected-resources", "phase": "deployment", "image": IMAGE, "rights": "aicr-read"},
-        {"name": "node-agreement", "phase": "deployment", "image": IMAGE, "rights": "none"},
-    ],
-    "retention": {"bundles": "1h", "runs": "1h"},
-}
-
-
-def node_object(number: int, *, created: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
-    info = {
-        "architecture": "amd64",
-        "bootID": f"boot-{number}",
-        "machineID": f"machine-{number}",
-        "systemUUID": f"system-{number}",
-        "kernelVersion": "6.1.0",
-        "osImage": "Debian GNU/Linux 12",
-        "operatingSystem": "linux",
-        "containerRuntimeVersion": "containerd://2.1.0",
-        "kubeletVersion": "v1.36.3",
-    }
-    meta = {"name": f"node-{number}", "uid": f"node-uid-{number:04d}", "creationTimestamp": created, "labels": {}}
-    return {"metadata": meta, "spec": {}, "status": {"nodeInfo": info}}
-
-
-@dataclass
-class FakeLog:
-    """A container's log; `ended` closes streams that follow it."""
-
-    data: bytes = b""
-    ended: bool = False
-    cut_after: int | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def write(self, data: bytes, *, ended: bool = False) -> None:
-        self.data += data
-        self.ended = self.ended or ended
-        self.changed.set()
-
-
-class FakeApi:
-    """A fake API server: objects as plain dicts, tokens as a table."""
-
-    def __init__(self) -> None:
-        self.nodes = [node_object(1), node_object(2)]
-        self.runs: dict[str, dict[str, Any]] = {}
-        self.policies: dict[str, dict[str, Any]] = {}
-        self.pods: dict[str, dict[str, Any]] = {}
-        self.logs: dict[str, FakeLog] = {}
-        self.config_map: dict[str, str] = {}
-        self.tokens: dict[str, tuple[str, dict[str, Any]]] = {}
-        self.reviews = 0
-        self.down = False
-
-    def app(self) -> web.Application:
-        app = web.Application(middlewares=[self._middleware])
-        app.add_routes(
-            [
-                web.get("/version", self._version),
-                web.post("/apis/authentication.k8s.io/v1/tokenreviews", self._review),
-                web.get("/api/v1/nodes", self._nodes),
-                web.get("/apis/evidencerun.dev/v1alpha1/namespaces/{ns}/evidenceruns/{name}", self._named("runs")),
-                web.get("/apis/evidencerun.dev/v1alpha1/evidencepolicies/{name}", self._named("policies")),
-                web.get("/api/v1/namespaces/evidencerun-checks/pods/{name}", self._named("pods")),
-                web.get("/api/v1/namespaces/evidencerun-checks/pods/{name}/log", self._log),
-                web.patch("/api/v1/namespaces/evidencerun-system/configmaps/evidence-public", self._patch),
-            ]
-        )
-        return app
-
-    @web.middleware
-    async def _middleware(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if self.down:
-            return _status(503, "the fake is down")
-        return await handler(request)  # type: ignore[no-any-return]
-
-    async def _version(self, _request: web.Request) -> web.Response:
-        return web.json_response(VERSION)
-
-    async def _nodes(self, _request: web.Request) -> web.Response:
-        return web.json_response({"items": self.nodes, "metadata": {}})
-
-    def _named(self, table: str) -> Any:
-        async def answer(request: web.Request) -> web.Response:
-            found = getattr(self, table).get(request.match_info["name"])
-            return web.json_response(found) if found else _status(404, "not found")
-
-        return answer
-
-    async def _review(self, request: web.Request) -> web.Response:
-        self.reviews += 1
-        spec = (await request.json())["spec"]
-        audience, user = self.tokens.get(spec["token"], ("", {}))
-        if audience not in spec["audiences"]:
-            return web.json_response({"status": {"authenticated": False, "error": "invalid bearer token"}}, status=201)
-        return web.json_response({"status": {"authenticated": True, "user": user, "audiences": [audience]}}, status=201)
-
-    async def _log(self, request: web.Request) -> web.StreamResponse:
-        log = self.logs.get(request.match_info["name"])
-        if log is None:
-            return _status(400, "container is waiting to start: PodInitializing")
-        response = web.StreamResponse()
-        await response.prepare(request)
-        follow = request.query.get("follow") == "true"
-        sent = 0
-        while True:
-            log.changed.clear()
-            end = len(log.data) if log.cut_after is None else min(log.cut_after, len(log.data))
-            if end > sent:
-                await response.write(log.data[sent:end])
-                sent = end
-            if log.cut_after is not None and sent >= log.cut_after:
-                log.cut_after = None
-                request.transport.abort()  # type: ignore[union-attr]
-                return response
-            if log.ended or not follow:
-                return response
-            await log.changed.wait()
-
-    async def _patch(self, request: web.Request) -> web.Response:
-        self.config_map.update((await request.json())["data"])
-        return web.json_response({"data": self.config_map})
-
-    def token(self, account: str, namespace: str, audience: str, **bound: str) -> str:
-        """Make a token; `bound` may replace the pod and node that it is bound to, `node_uid=""` leaves one out."""
-        names = {"pod_name": "pod-1", "pod_uid": "pod-uid-1", "node_name": "node-1", "node_uid": "node-uid-0001"}
-        names.update(bound)
-        extra = {
-            f"authentication.kubernetes.io/{key.replace('_', '-')}": [value] for key, value in names.items() if value
-        }
-        user = {"username": f"system:serviceaccount:{namespace}:{account}", "uid": "u", "extra": extra}
-        claims = base64.urlsafe_b64encode(json.dumps({"aud": [audience], "n": len(self.tokens)}).encode()).rstrip(b"=")
-        token = f"e30.{claims.decode()}.sig{len(self.tokens)}"
-        self.tokens[token] = (audience, user)
-        return token
-
-    def operator_token(self) -> str:
-        return self.token("evidence-operator", "evidencerun-system", STORE_AUDIENCE)
-
-    def sealer_token(self) -> str:
-        return self.token("evidence-sealer", "evidencerun-system", STORE_AUDIENCE)
-
-    def probe_token(self, number: int, run_uid: str = RUN_UID) -> str:
-        return self.token(
-            "evidence-probe",
-            "evidencerun-probes",
-            probe_audience(run_uid),
-            node_name=f"node-{number}",
-            node_uid=f"node-uid-{number:04d}",
-            pod_name=f"probe-{number}",
-            pod_uid=f"probe-uid-{number}",
-        )
-
-    def check_token(self, check: str, attempt: int, *, rights: str = "none", pod: str = "") -> str:
-        name = pod or f"ev-{RUN_UID[:8]}-{check}-{attempt}-x"
-        audience = check_audience(RUN_UID, check, attempt)
-        account = f"evidence-check-{rights}"
-        return self.token(account, "evidencerun-checks", audience, pod_name=name, pod_uid=f"uid-{name}")
-
-    def add_pod(self, check: str, attempt: int, *, run_uid: str = RUN_UID, job: str = "") -> dict[str, Any]:
-        name = f"ev-{run_uid[:8]}-{check}-{attempt}-x"
-        owner = job or f"ev-{run_uid[:8]}-{check}-{attempt}"
-        self.pods[name] = {
-            "metadata": {
-                "name": name,
-                "uid": f"uid-{name}",
-                "labels": {"evidencerun.dev/run-uid": run_uid},
-                "ownerReferences": [{"kind": "Job", "name": owner, "controller": True, "uid": "j"}],
-            },
-            "spec": {"nodeName": "node-1"},
-            "status": {"phase": "Pending"},
-        }
-        return self.pods[name]
-
-
-class Kubelet:
-    """Writes the statuses that a kubelet writes."""
-
-    def __init__(self, api: FakeApi) -> None:
-        self._api = api
-
-    def run(self, pod: dict[str, Any]) -> None:
-        """The check runs and has a log."""
-        started = {"running": {"startedAt": "2026-11-24T00:00:00Z"}}
-        pod["status"] = {
-            "phase": "Running",
-            "initContainerStatuses": [{"name": "sidecar", "state": started}],
-            "containerStatuses": [{"name": "validator", "state": started}],
-        }
-        self._api.logs.setdefault(pod["metadata"]["name"], FakeLog())
-
-    def end(
-        self, pod: dict[str, Any], code: int, *, reason: str = "", message: str = "", sidecar_over: bool = True
-    ) -> None:
-        """The check has ended, and so has its log."""
-        word = reason or ("Completed" if code == 0 else "Error")
-        times = {"startedAt": "2026-11-24T00:00:00Z", "finishedAt": "2026-11-24T00:00:05Z"}
-        terminated = {"exitCode": code, "reason": word, "message": message, **times}
-        over = {"terminated": {"exitCode": 0, "reason": "Completed"}}
-        side: dict[str, Any] = over if sidecar_over else {"running": {}}
-        state = {"terminated": terminated}
-        pod["status"] = {
-            "phase": "Succeeded" if code == 0 else "Failed",
-            "initContainerStatuses": [{"name": "sidecar", "state": side}],
-            "containerStatuses": [{"name": "validator", "state": state, "image": IMAGE, "imageID": IMAGE}],
-        }
-        self._api.logs.setdefault(pod["metadata"]["name"], FakeLog()).write(b"", ended=True)
-
-
-def plan_document(api: FakeApi, **changes: Any) -> dict[str, Any]:
-    """A plan that agrees with the fake's run, policy and nodes, which are made here."""
-    uid = changes.pop("uid", RUN_UID)
-    spec = {"recipe": {"inline": RECIPE.decode()}, "deadline": "15m", **changes.pop("spec", {})}
-    policy = {**POLICY, **changes.pop("policy", {})}
-    name = f"run-{uid[-4:]}"
-    api.runs[name] = {"metadata": {"uid": uid, "name": name, "namespace": "evidence", "generation": 1}, "spec": spec}
-    api.policies["default"] = {"metadata": {"uid": POLICY_UID, "name": "default", "generation": 3}, "spec": policy}
-    recipe = load_recipe(RECIPE)
-    document: dict[str, Any] = {
-        "run": {"uid": uid, "name": name, "namespace": "evidence", "generation": 1},
-        "spec": spec,
-        "policy": {"uid": POLICY_UID, "name": "default", "generation": 3},
-        "policySpec": policy,
-        "recipeName": recipe.name,
-        "recipeDigest": recipe.digest,
-        "recipe": base64.b64encode(RECIPE).decode(),
-        "cluster": {"caDigest": "sha256:" + "0" * 64, "server": VERSION},
-        "targetNodes": [_facts(node) for node in api.nodes],
-        "checks": [
-            {"name": entry["name"], "phase": entry["phase"], "entry": entry}  # the catalog has what the recipe declares
-            for entry in policy["catalog"]
-        ],
-        "images": {"evidencerun": IMAGE, "probe": IMAGE},
-        "nonce": "0" * 32,
-        "frozenAt": "2026-11-24T00:00:00Z",
-        "deadlineTime": "2026-11-24T00:15:00Z",
-    }
-    document.update(changes)
-    return Plan.model_validate(document).model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def _facts(node: dict[str, Any]) -> dict[str, Any]:
-    meta, info = node["metadata"], node["status"]["nodeInfo"]
-    names = {"bootID": "bootId", "machineID": "machineId", "systemUUID": "systemUuid"}
-    facts = {names.get(key, key): value for key, value in info.items()}
-    return {"uid": meta["uid"], "name": meta["name"], "pool": "any", "ready": True, **facts}
-
-
-def report(number: int, *, run_uid: str = RUN_UID, **changes: Any) -> bytes:
-    """A node report in its JSON form."""
-    release = {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12"}
-    document: dict[str, Any] = {
-        "schema": "https://evidencerun.dev/schemas/node-report/v1",
-        "runUid": run_uid,
-        "nodeName": f"node-{number}",
-        "bootId": f"boot-{number}",
-        "probe": {"version": "0.1.0", "level": "L1", "access": "pciOnly"},
-        "startedAt": "2026-11-24T00:00:00Z",
-        "finishedAt": "2026-11-24T00:00:01Z",
-        "sources": [{"name": "pci", "level": "L1", "state": "read"}],
-        "signals": {
-            "accelerator": [{"id": "pci.none", "tier": "T2", "level": "L1", "raw": "0 devices", "value": "none"}]
-        },
-        "measurements": {"OS.release": release},
-        "pci": [],
-    }
-    document.update(changes)
-    return json.dumps(document).encode()
-
-
-def packed(data: bytes) -> bytes:
-    return gzip.compress(data, mtime=0)
-
-
-def _status(code: int, message: str) -> web.Response:
-    return web.json_response({"kind": "Status", "code": code, "reason": "Fake", "message": message}, status=code)
 
 
 @dataclass
@@ -428,30 +112,11 @@ class Clock:
         return self.time
 
 
-async def _start_api(api: FakeApi, folder: Path) -> tuple[web.AppRunner, Path]:
-    runner = web.AppRunner(api.app(), shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    kubeconfig = folder / "kubeconfig"
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "fake",
-        "clusters": [{"name": "fake", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-        "users": [{"name": "fake", "user": {}}],
-        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
-    }
-    kubeconfig.write_text(json.dumps(document))
-    return runner, kubeconfig
-
-
 @pytest.fixture
 async def fake_api(tmp_path: Path) -> AsyncIterator[tuple[FakeApi, Path]]:
     """The fake API server and a kubeconfig that leads to it."""
     api = FakeApi()
-    runner, kubeconfig = await _start_api(api, tmp_path)
+    runner, kubeconfig = await start_api(api, tmp_path)
     yield api, kubeconfig
     await runner.cleanup()
 

@@ -78,7 +78,7 @@ class Needs:
 _NEEDS: Final = {
     Stage.PROBING: Needs(probes=True, warnings=True, nodes=True),
     Stage.CHECKING: Needs(checks=True, warnings=True, nodes=True),
-    Stage.STOPPING: Needs(checks=True, probes=True, nodes=True),
+    Stage.STOPPING: Needs(checks=True, probes=True, warnings=True, nodes=True),
     Stage.DELIVERING: Needs(deliver=True, warnings=True),
     Stage.CLEANING: Needs(probes=True, checks=True, deliver=True),
 }

@@ -45,6 +45,8 @@ _STOPPED: Final = {SealReason.CANCELLED: "Cancelled", SealReason.DEADLINE: "RunD
 def decide_stopping(draft: Draft, world: ActiveWorld, plan: Plan, view: RunView, reason: SealReason) -> Decision:
     """Return the next step once the work is over: attempts end, then the bundle is asked for."""
     status, word, text = _ENDINGS[reason]
+    if reason is SealReason.FINISHED and not plan.checks:
+        word, text = "NoChecks", "no check was asked for, or the recipe declares none"
     actions, waiting = _end_attempts(draft, world, view, reason)
     draft.mark(ConditionType.CHECKS_FINISHED, status, word, text)
     if actions or waiting:

@@ -218,6 +218,13 @@ def test_constraints_that_do_not_hold_seal_without_checks():
     assert str(decision.actions[0].request.reason) == "not-ready"
 
 
+def test_a_run_without_checks_does_not_claim_to_have_recorded_any():
+    plan = make_plan(fingerprintOnly=True).model_copy(update={"checks": []})
+    decision = decide(at(5), planned_run(plan), active_world(plan, view(evaluation=evaluation())))
+    assert str(decision.actions[0].request.reason) == "finished"
+    assert condition_of(decision.status, "ChecksFinished").reason == "NoChecks"
+
+
 def sealing(seconds, seal="failed", **more):
     plan = make_plan(spec=policy_spec(limits={"seal": "15m"}))
     status = status_with(("Sealed", "False", "Sealing", 0))

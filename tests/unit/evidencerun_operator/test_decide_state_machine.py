@@ -170,7 +170,7 @@ class Operation(RuleBasedStateMachine):
 
 
 Operation.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=75, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestOperation = Operation.TestCase
 

@@ -15,8 +15,9 @@ from evidencerun import limits
 from evidencerun.canonical import sha256_prefixed
 from evidencerun.cli.exits import Exit
 from evidencerun.cli.options import cluster_options
+from evidencerun.cli.run_objects import read_run
 from evidencerun.errors import EvidenceError, InputError
-from evidencerun.kube.sync import KubeconfigCluster, run_path
+from evidencerun.kube.sync import KubeconfigCluster
 
 _SYSTEM_NAMESPACE = "evidencerun-system"
 _FETCH_SECONDS = 300
@@ -50,7 +51,7 @@ def pull(
     """
     cluster = KubeconfigCluster.from_kubeconfig(kubeconfig, context)
     target = namespace or cluster.namespace
-    bundle = _sealed_bundle(cluster.get(run_path(target, name)), target)
+    bundle = _sealed_bundle(read_run(cluster, target, name), target)
     base = f"/api/v1/namespaces/{system_namespace}/services/https:evidence-store:443/proxy/v1"
     data = _fetch(cluster, f"{base}/bundles/{bundle['archiveDigest']}", bundle["archiveDigest"])
     directory.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from evidencerun.canonical import parse_yaml
 from evidencerun.cli.exits import Exit
 from evidencerun.cli.follow import follow
 from evidencerun.cli.options import DurationType, cluster_options, output_option
+from evidencerun.cli.run_objects import INSTALL
 from evidencerun.errors import ClusterError, InputError
 from evidencerun.kube.sync import KubeconfigCluster, run_path
 
@@ -69,7 +70,7 @@ def read_manifest(data: bytes, *, where: str) -> dict[str, Any]:
         if manifest.get(field) != expected:
             raise InputError(
                 "E1402",
-                f"{field} is {manifest.get(field)!r}",
+                f"{field} is {manifest[field]!r}" if field in manifest else f"{field} is missing",
                 where=f"{where}: {field}",
                 why=f"expected {expected!r}",
                 fix="evr run takes one EvidenceRun; use kubectl apply -f for everything else",
@@ -96,7 +97,7 @@ def create(cluster: KubeconfigCluster, namespace: str, manifest: dict[str, Any])
                 error.code,
                 f"the cluster does not know EvidenceRun, or namespace {namespace!r} does not exist",
                 why=error.why,
-                fix="helm install evidencerun charts/evidencerun -n evidencerun-system --create-namespace",
+                fix=INSTALL,
                 retryable=False,
             ) from error
         if error.status in (400, 422):

@@ -13,7 +13,8 @@ from evidencerun.cli.exits import Exit
 from evidencerun.cli.follow import follow
 from evidencerun.cli.options import DurationType, cluster_options, output_option
 from evidencerun.cli.progress import clean, describe
-from evidencerun.kube.sync import KubeconfigCluster, run_path
+from evidencerun.cli.run_objects import list_runs, read_run
+from evidencerun.kube.sync import KubeconfigCluster
 
 _COLUMNS = ("NAME", "RECIPE", "NODES", "CHECKS", "PHASE", "VERDICT", "SIGNED")
 
@@ -45,7 +46,7 @@ def status(
         return Exit.ACCEPTED
     if wait:
         return follow(cluster, target, name, timeout=timeout, output=output)
-    run = cluster.get(run_path(target, name))
+    run = read_run(cluster, target, name)
     if output == "json":
         click.echo(json.dumps(run, indent=2, sort_keys=True))
     else:
@@ -55,7 +56,7 @@ def status(
 
 
 def _show_all(cluster: KubeconfigCluster, namespace: str, output: str) -> None:
-    runs = cluster.get(run_path(namespace) + "?limit=500").get("items", [])
+    runs = list_runs(cluster, namespace)
     if output == "json":
         click.echo(json.dumps(runs, indent=2, sort_keys=True))
         return

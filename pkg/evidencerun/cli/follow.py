@@ -18,8 +18,9 @@ import click
 
 from evidencerun.cli.exits import Exit
 from evidencerun.cli.progress import Description, describe
+from evidencerun.cli.run_objects import read_run
 from evidencerun.errors import ClusterError
-from evidencerun.kube.sync import KubeconfigCluster, run_path
+from evidencerun.kube.sync import KubeconfigCluster
 
 _POLL_SECONDS: Final = 1.0
 _HEARTBEAT_SECONDS: Final = 60.0
@@ -92,7 +93,7 @@ def follow(
     again = f"{click.get_current_context().find_root().info_name} status -n {namespace} {name} --wait"
     last: dict[str, Any] = {}
     try:
-        last, description = _poll(cluster, run_path(namespace, name), timeout, screen.show, screen.trouble)
+        last, description = _poll(lambda: read_run(cluster, namespace, name), timeout, screen.show, screen.trouble)
     except KeyboardInterrupt:
         screen.close()
         click.echo(f"\nThe run goes on in the cluster. Attach again: {again}", err=True)
@@ -107,8 +108,7 @@ def follow(
 
 
 def _poll(
-    cluster: KubeconfigCluster,
-    path: str,
+    read: Callable[[], dict[str, Any]],
     timeout: float | None,
     show: Callable[[Description], None],
     trouble: Callable[[str], None],
@@ -117,7 +117,7 @@ def _poll(
     quiet_until = 0.0
     while True:
         try:
-            run = cluster.get(path)
+            run = read()
         except ClusterError as error:
             if not error.retryable or (deadline and time.monotonic() > deadline):
                 raise

@@ -47,7 +47,7 @@ class KubeconfigCluster:
                 "E1401",
                 "no usable kubeconfig",
                 where=path or "KUBECONFIG",
-                why=str(error).splitlines()[0],
+                why=_kubeconfig_fault(error),
                 fix="export KUBECONFIG=<file>, or pass --kubeconfig",
             ) from error
         client.user_agent = f"evr/{__version__}"
@@ -91,6 +91,14 @@ class KubeconfigCluster:
         if len(data) > max_bytes:
             raise ClusterError("E3010", f"{route} is longer than {max_bytes} bytes", retryable=False)
         return data
+
+
+def _kubeconfig_fault(error: Exception) -> str:
+    """Return the words of the reader for a fault of its own kind; others are accidents of a file that is none."""
+    from kubernetes import config
+
+    words = _first_line(error)
+    return words if isinstance(error, config.ConfigException | OSError) else f"it is no kubeconfig ({words})"
 
 
 def run_path(namespace: str, name: str = "") -> str:

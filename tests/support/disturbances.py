@@ -185,6 +185,18 @@ def spare_node(cluster: Any) -> str:
     return str(min(free - busy, default=min(free)))
 
 
+def move_away(cluster: Any, node: str) -> None:
+    """Have no part of the product on this node: a part that is lost with it would be replaced minutes later."""
+    cluster.kubectl("cordon", node)
+    try:
+        for component in ("operator", "store", "sealer"):
+            pod = pod_of(cluster, component)
+            if pod["spec"].get("nodeName") == node:
+                until_ready(cluster, component, other_than=delete_pod(cluster, component))
+    finally:
+        cluster.kubectl("uncordon", node)
+
+
 def node_of_volume(volume: dict[str, Any]) -> str:
     """The node to which a local volume is tied; empty if it is not tied to one."""
     terms = volume["spec"].get("nodeAffinity", {}).get("required", {}).get("nodeSelectorTerms", [])

@@ -121,8 +121,12 @@ test-e2e: $(STAMP) ## on the cluster, which is brought up if it does not run (CL
 	@$(PYTEST) tests/e2e
 
 .PHONY: test-long
-test-long: $(STAMP) ## what takes longer: 10,000 documents against yaml.v3, reproducible images
-	@deploy/stages images-check test-differential
+test-long: $(STAMP) ## what takes longer: reproducible images, documents against yaml.v3, changed bundles
+	@deploy/stages images-check test-differential test-hostile
+
+.PHONY: test-hostile
+test-hostile: $(STAMP) ## many more changed documents against the verifier than the unit tests try
+	@EVIDENCERUN_TEST_ROUNDS=1500 $(PYTEST) tests/unit/evidencerun/verify/test_verify_hostile_documents.py
 
 .PHONY: test-differential
 test-differential: $(STAMP)

@@ -31,11 +31,11 @@ def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-class DurationType(click.ParamType):
+class DurationType(click.ParamType[float]):
     """A duration such as `15m`; the value is a float of seconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse the text; `InputError` explains itself."""
-        return value if isinstance(value, float) else parse_duration(str(value), where="--timeout")
+        return value if isinstance(value, float) else parse_duration(str(value), where=param.opts[-1] if param else "")

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever a signer puts into the documents, the answer is a report and never an exception."""
+"""Whatever a signer puts into the documents, the answer is a report and never an exception.
+
+EVIDENCERUN_TEST_ROUNDS (`make test-long` sets it) says how many changes are tried per document.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import random
 from datetime import UTC, datetime
 
@@ -20,6 +24,7 @@ from evidencerun.verify.result import Outcome
 from evidencerun.verify.run import verify_bundle
 
 NOW = datetime(2026, 9, 21, tzinfo=UTC)
+ROUNDS = int(os.environ.get("EVIDENCERUN_TEST_ROUNDS", "40"))
 VALUES = [
     None, True, 0, -1, 1, 2**53, 2**70, 1.5, 1e308, "", "x", "\x1b[2J", "é" * 5000, "sha256:" + "0" * 64, [], {}, [[]],
     [None], {"a": {}}, "2026-13-45T99:99:99Z", "https://evidencerun.dev/schemas/run-record/v1",
@@ -69,7 +74,7 @@ def test_changed_documents_give_an_answer(sealed_bundle, signing_key, path):
     chance = random.Random(path)
     everywhere = list(places(json.loads(sealed_bundle[path])))
     answers = set()
-    for _ in range(250):
+    for _ in range(ROUNDS):
         place, action = chance.choice(everywhere), chance.choice(["set", "set", "remove", "twice", "rename"])
         document = changed(json.loads(sealed_bundle[path]), place, action, chance.choice(VALUES))
         files = {name: data for name, data in sealed_bundle.items() if name != layout.ATTESTATION}
@@ -86,7 +91,7 @@ def test_changed_statements_give_an_answer(sealed_bundle, signing_key, member):
     chance = random.Random(member)
     statement = json.loads(sealed_bundle[layout.STATEMENT])
     everywhere = [(member, *place) for place in places(statement[member])]
-    for _ in range(150):
+    for _ in range(ROUNDS):
         place, action = chance.choice(everywhere), chance.choice(["set", "remove", "twice", "rename"])
         document = changed(json.loads(sealed_bundle[layout.STATEMENT]), place, action, chance.choice(VALUES))
         text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"

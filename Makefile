@@ -96,7 +96,7 @@ lint: $(STAMP) ## ruff, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/mypy deploy/chart/rights.py deploy/kustomize/render.py
 	@cd deploy/images && $(CURDIR)/$(BIN)/mypy --strict build.py
-	@cd deploy/demo && $(CURDIR)/$(BIN)/mypy --strict demo.py bench.py
+	@cd deploy/demo && $(CURDIR)/$(BIN)/mypy --strict demo.py bench.py bench_core.py
 	@$(BIN)/lint-imports
 
 .PHONY: format
@@ -113,8 +113,8 @@ test-unit: $(STAMP) ## fast, offline
 	@$(PYTEST) tests/unit
 
 .PHONY: test-integration
-test-integration: $(STAMP) ## against a real API server without nodes
-	@$(PYTEST) tests/integration
+test-integration: $(STAMP) ## against a real API server without nodes, and against the Go libraries that AICR uses
+	@$(PYTEST) tests/integration tests/differential
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## on the cluster, which is brought up if it does not run (CLUSTER=local|kind)
@@ -133,7 +133,8 @@ test-differential: $(STAMP)
 	@$(PYTEST) tests/differential
 
 .PHONY: bench
-bench: $(STAMP) ## measure runs on the cluster: seconds per state, memory, image sizes
+bench: $(STAMP) ## measure the core, then runs on the cluster: seconds per state, memory, image sizes
+	@$(BIN)/python deploy/demo/bench_core.py
 	@$(BIN)/python deploy/demo/bench.py
 
 .PHONY: clean

@@ -41,6 +41,8 @@ documents = {
     "surrogates": (load_recipe, b'kind: "\\\\ud83d\\\\ude00"'),
     "duplicate keys": (load_recipe, b"kind: a\\nkind: b\\n"),
     "a deep JSON": (lambda data: parse_json(data, what="x"), b'{"a":' * 200_000),
+    "500,000 escaped quotes of JSON": (lambda data: parse_json(data, what="x"), b'"' + b'\\\\"' * 500_000),
+    "10^6 backslashes of JSON": (lambda data: parse_json(data, what="x"), b'"' + b'\\\\' * 999_999),
 }
 found = {}
 for name, (read, document) in documents.items():
@@ -84,6 +86,8 @@ def test_every_document_is_refused_by_name(measured: dict[str, dict[str, list[ob
         "surrogates": "E1106",
         "duplicate keys": "E1109",
         "a deep JSON": "E1108",
+        "500,000 escaped quotes of JSON": "E1106",
+        "10^6 backslashes of JSON": "E1106",
     }
 
 

@@ -230,3 +230,5 @@ LABEL_ITEMS_MAX: Final = 2000
 """Records of labels in a snapshot, about 16 YAML nodes each."""
 LABEL_NAMES_BYTES_MAX: Final = 4 * MIB
 """Node names listed for all labels together, once per encoding; after that lists are cut, with exact counts."""
+TAR_HEADER_MAX: Final = 1 * KIB
+"""One extended header of a bundle's archive; path, owner and three times take about 500 bytes."""

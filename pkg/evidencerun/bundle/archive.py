@@ -23,6 +23,16 @@ from evidencerun.errors import EvidenceError
 _BLOCK: Final = 512
 _RATIO_FLOOR: Final = 4 * limits.MIB
 """Small archives may unpack to this much whatever their ratio: an empty log of zeros compresses a thousandfold."""
+_EXTENDED: Final = frozenset(
+    {
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    }
+)
+"""Members that only say more about the member behind them."""
 _HARMLESS_PAX: Final = frozenset(
     {"path", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment", "charset", "hdrcharset"}
 )
@@ -94,7 +104,8 @@ def _allowed(data: bytes) -> int:
 def _refusing_damage() -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as fault:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, RecursionError) as fault:
+        # RecursionError: tarfile calls itself once for each extended header that stands before a member.
         raise EvidenceError(
             "E2001", "the file is not a readable tar.gz archive", why=f"{type(fault).__name__}: {fault}"
         ) from fault
@@ -116,10 +127,32 @@ class _Bounded:
         return data
 
 
+class _Header(tarfile.TarInfo):
+    """A header that is looked at before tarfile reads what belongs to it.
+
+    tarfile searches an extended header in time that grows with the square of its length, and reads any number of them.
+    """
+
+    def _proc_member(self, archive: _Archive) -> tarfile.TarInfo:
+        if self.type in _EXTENDED:
+            archive.extended += 1
+            if not 0 <= self.size <= limits.TAR_HEADER_MAX or archive.extended > 2 * limits.BUNDLE_FILES_MAX:
+                _refuse(self.name, "it has an extended header that is too long, or too many of them")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+
+class _Archive(tarfile.TarFile):
+    """A tar archive that counts its extended headers."""
+
+    tarinfo = _Header
+    extended = 0
+
+
 def _members(source: _Bounded) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     seen: set[str] = set()
-    with tarfile.open(fileobj=source, mode="r|") as archive:  # type: ignore[call-overload]
+    with _Archive.open(fileobj=source, mode="r|") as archive:  # type: ignore[call-overload]
         for member in archive:
             path = _path(member)
             if not path:
@@ -129,7 +162,16 @@ def _members(source: _Bounded) -> dict[str, bytes]:
             seen.add(path)
             if member.isreg():
                 files[path] = _content(archive, member)
+        _nothing_behind_the_end(archive)
     return files
+
+
+def _nothing_behind_the_end(archive: tarfile.TarFile) -> None:
+    """Refuse what stands behind the end of the archive: some programs would unpack it, and nobody has judged it."""
+    stream = archive.fileobj
+    while stream is not None and (rest := stream.read(limits.MIB)):
+        if rest.strip(b"\0"):
+            _refuse("", "something stands behind the end of the archive")
 
 
 def _path(member: tarfile.TarInfo) -> str:

@@ -33,6 +33,19 @@ def archive(*members, form=tarfile.USTAR_FORMAT, zipped=True):
     return gzip.compress(buffer.getvalue(), mtime=0) if zipped else buffer.getvalue()
 
 
+def block(kind, data=b"", *, size=None):
+    """Return a header of this type, with a size that it need not have, and its data."""
+    info = tarfile.TarInfo("a")
+    info.type, info.size = kind, len(data) if size is None else size
+    return info.tobuf(tarfile.GNU_FORMAT) + data + b"\0" * (-len(data) % 512)
+
+
+def extended(kind, data, *behind, size=None, times=1):
+    """Return a tar.gz that begins with so many headers of this type, each followed by one of the types `behind`."""
+    one = block(kind, data, size=size) + b"".join(block(other) for other in behind)
+    return gzip.compress(one * times + block(tarfile.REGTYPE, b"x") + b"\0" * 1024, mtime=0)
+
+
 def plain(name="a", data=b"x", **changes):
     return (name, data, changes)
 
@@ -68,6 +81,19 @@ HOSTILE = {
     "truncated_gzip": archive(plain("a", b"x" * 5000))[:-20],
     "truncated_tar": gzip.compress(archive(plain("a", b"x" * 5000), zipped=False)[:3000]),
     "gzip_bomb": gzip.compress(archive(plain("a", b"\0" * (64 * limits.MIB)), zipped=False)),
+    "two_archives": gzip.compress(archive(plain("a"), zipped=False) + archive(plain("b"), zipped=False)),
+    "two_archives_in_two_gzip_members": archive(plain("a")) + archive(plain("b")),
+    "behind_the_gzip_end": archive(plain("a")) + b"x",
+    "negative_size": extended(b"0", b"", size=-1024),
+    "digits_in_a_pax_header": extended(b"x", b"1" * 3 * limits.MIB),
+    "digits_in_a_global_pax_header": extended(b"g", b"1" * 3 * limits.MIB),
+    "long_name_of_megabytes": extended(b"L", b"a" * 3 * limits.MIB),
+    "negative_pax_header": extended(b"x", b"", size=-1024),
+    "pax_headers_without_end": extended(b"x", b"10 path=a\n", times=3000),
+    "global_pax_headers_without_end": extended(b"g", b"10 path=a\n", times=3000),
+    "long_names_without_end": extended(b"L", b"a\0", times=3000),
+    "long_links_without_end": extended(b"K", b"a\0", times=3000),
+    "an_extended_header_on_each_of_5000_folders": extended(b"x", b"11 path=./\n", b"5", times=5000),
 }
 
 

@@ -117,9 +117,13 @@ def read_result(message: str) -> tuple[list[DeliveredCopy], list[str]]:
     ]
     errors = []
     for item in _items(document, "errors"):
-        what = f"{_text(item, 'kind')}: {_text(item, 'code')} {_text(item, 'what')}"
+        what = f"{_field(_text(item, 'kind'))}: {_text(item, 'code')} {_text(item, 'what')}"
         errors.append(f"{what}; fix: {_text(item, 'fix')}" if _text(item, "fix") else what)
     return copies[:_COPIES_MAX], errors[:_COPIES_MAX]
+
+
+def _field(kind: str) -> str:
+    return f"spec.deliver.{kind}" if kind in ("pvc", "oci") else kind
 
 
 def _items(document: dict[str, Any], name: str) -> list[dict[str, Any]]:

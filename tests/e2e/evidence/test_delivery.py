@@ -203,8 +203,10 @@ def undelivered(evidence: Evidence, deliver: Mapping[str, Any]) -> tuple[dict[st
 
 def test_a_registry_that_does_not_exist_is_named(evidence: Evidence):
     _, said = undelivered(evidence, {"oci": {"repository": "127.0.0.1:9/evidence/none", "plainHTTP": True}})
+    assert said.startswith("spec.deliver.oci: E7418")
     assert "127.0.0.1:9" in said
-    assert "E74" in said
+    assert "the registry does not answer" in said
+    assert "fix: check host and port" in said
 
 
 def test_a_secret_that_does_not_exist_is_named(evidence: Evidence, registry: Any):

@@ -311,7 +311,7 @@ def test_the_result_of_delivery_is_taken_from_its_termination_message():
     decision = delivering(5, pods=(ended(message, 1),))
     delivered = condition_of(decision.status, "Delivered")
     assert (delivered.status, delivered.reason) == ("False", "DeliveryFailed")
-    assert "oci: E6001 401 Unauthorized; fix: mend Secret push" in delivered.message
+    assert "spec.deliver.oci: E6001 401 Unauthorized; fix: mend Secret push" in delivered.message
     assert [copy.ref for copy in decision.status.bundle.delivered] == ["evidence/runs/x.tar.gz"]
     good = delivering(5, pods=(ended('{"delivered":[{"kind":"pvc","ref":"a"}],"errors":[]}', 0),))
     assert condition_of(good.status, "Delivered").status == "True"

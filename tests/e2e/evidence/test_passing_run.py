@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -10,11 +11,14 @@ import re
 import shutil
 import subprocess
 import tarfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from evidence_lab import DEMO_WEB, PROBES, Evidence, recipe
+
+from evidencerun.verify.run import verify_bundle
 
 SPEC = {
     "recipe": {
@@ -118,13 +122,57 @@ def test_the_commands_of_verify_md_agree(folder: Path, passed: Any, installed: A
     assert run().returncode != 0, "an added file was not noticed"
 
 
-@pytest.mark.parametrize("name", ["run.json", "recipe.yaml", "snapshot.yaml", "nodes.json", "manifest.json"])
+@pytest.mark.parametrize("name", ["run.json", "manifest.json", "statement.intoto.json", "attestation.intoto.jsonl"])
 def test_one_changed_byte_is_refused(folder: Path, passed: Any, name: str):
     path = folder / "bundle" / name
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(bytes(data))
+    path.write_bytes(changed(path.read_bytes(), path.stat().st_size // 2))
     assert passed[0].verify(folder / "bundle", folder / "evidence.pub").returncode == 20
+
+
+def changed(data: bytes, place: int) -> bytes:
+    """The data with one bit of one byte turned."""
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def spread(data: bytes, number: int) -> list[int]:
+    """So many places of the data, its first and its last among them."""
+    return sorted({place * (len(data) - 1) // (number - 1) for place in range(number)})
+
+
+def test_changed_bytes_are_refused_in_every_file(passed: Any):
+    """Places all over every file of the bundle, judged by what `evr verify` calls."""
+    lab, _, files = passed
+    key, now = lab.public_key(), datetime.now(UTC)
+    assert verify_bundle(files, now=now, key_pem=key).exit_code == 0
+    for name, data in files.items():
+        for place in spread(data, 20):
+            touched = {**files, name: changed(data, place)}
+            found = verify_bundle(touched, now=now, key_pem=key).exit_code
+            assert found == 20, f"{name}, byte {place}: exit {found}"
+
+
+@pytest.mark.parametrize("part", ["payload", "signature", "hint"])
+def test_changed_bytes_of_the_attestation_are_refused(passed: Any, part: str):
+    """The decoded parts, so that no change is only one of base64 or JSON."""
+    lab, _, files = passed
+    key, now = lab.public_key(), datetime.now(UTC)
+    text = files["attestation.intoto.jsonl"]
+    original = json.loads(text)
+    again = {**files, "attestation.intoto.jsonl": json.dumps(original).encode()}
+    assert verify_bundle(again, now=now, key_pem=key).exit_code == 0, "white space of JSON does not matter"
+    envelope = original["dsseEnvelope"]
+    place = {
+        "payload": (envelope, "payload"),
+        "signature": (envelope["signatures"][0], "sig"),
+        "hint": (original["verificationMaterial"]["publicKey"], "hint"),
+    }
+    holder, member = place[part]
+    raw = base64.b64decode(holder[member])
+    for at in spread(raw, 40):
+        holder[member] = base64.b64encode(changed(raw, at)).decode()
+        touched = {**files, "attestation.intoto.jsonl": json.dumps(original).encode()}
+        found = verify_bundle(touched, now=now, key_pem=key).exit_code
+        assert found == 20, f"{part}, byte {at}: exit {found}"
 
 
 def test_the_logs_are_apart_and_bound_by_their_digest(passed: Any):

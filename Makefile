@@ -67,6 +67,7 @@ generate: $(STAMP) ## write what is generated: CRDs, JSON Schemas, docs/rights.m
 	@rm -f charts/evidencerun/crds/*.yaml && cp crds/*.yaml charts/evidencerun/crds/
 	@$(BIN)/python -m evidencerun.cli.spec_files docs
 	@$(BIN)/python deploy/chart/rights.py
+	@$(BIN)/python deploy/docs/errors.py
 	@$(BIN)/python deploy/kustomize/render.py
 
 # --- the cluster --------------------------------------------------------------------------------------------------

@@ -119,11 +119,15 @@ test-integration: $(STAMP) ## against a real API server without nodes, and again
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## on the cluster, which is brought up if it does not run (CLUSTER=local|kind)
-	@$(PYTEST) tests/e2e
+	@$(PYTEST) -m "not long" tests/e2e
 
 .PHONY: test-long
-test-long: $(STAMP) ## what takes longer: reproducible images, documents against yaml.v3, changed bundles
-	@deploy/stages images-check test-differential test-hostile
+test-long: $(STAMP) ## what takes longer: reproducible images, documents against yaml.v3, changed bundles, more faults
+	@deploy/stages images-check test-differential test-hostile test-e2e-long
+
+.PHONY: test-e2e-long
+test-e2e-long: $(STAMP)
+	@$(PYTEST) -m long tests/e2e
 
 .PHONY: test-hostile
 test-hostile: $(STAMP) ## many more changed documents against the verifier than the unit tests try

@@ -180,7 +180,8 @@ def spare_node(cluster: Any) -> str:
     """A node that holds neither a volume of the product nor, if there is a choice, one of its pods."""
     busy = {pod["spec"].get("nodeName") for pod in cluster.get("pods", "-n", SYSTEM)["items"]}
     volumes = cluster.get("persistentvolumes")["items"]
-    tied = {node_of_volume(volume) for volume in volumes if volume["spec"].get("claimRef")}
+    ours = [volume for volume in volumes if volume["spec"].get("claimRef", {}).get("namespace") == SYSTEM]
+    tied = {node_of_volume(volume) for volume in ours}
     free = cluster.nodes() - tied
     return str(min(free - busy, default=min(free)))
 

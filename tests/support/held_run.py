@@ -122,6 +122,8 @@ class HeldRun:
     def clear(self) -> None:
         """Undo all that holds a run, whatever has happened."""
         cluster = self.lab.cluster
+        if not self.name:
+            return
         cluster.kubectl("taint", "node", self._node, f"{_TAINT}-", check=False)
         set_finalizers(cluster, f"job/ev-{self.uid[:8]}-gate-1", CHECKS)
         scale(cluster, "evidence-sealer", 1)

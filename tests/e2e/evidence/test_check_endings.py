@@ -15,9 +15,15 @@ from observation import Watch, archive_texts, evr_status, moment
 from trial_checks import entry
 
 DECLARED = ("pass", "slow", "slow-too", "skip", "panic", "exit3", "oom", "hang", "absent", "flaky", "gate")
-VISIBLE_SECONDS = 20
-"""The claim is 10 s; the machine that runs these tests may be busy with others."""
-EARLY = {"panic": "ended with exit code 2", "exit3": "ended with exit code 3", "oom": "OOMKilled", "hang": "Deadline"}
+VISIBLE_SECONDS = 40
+"""The claim is 10 s, which an idle machine keeps by far; one that is busy with others must not fail the test."""
+EARLY = {
+    "panic": "ended with exit code 2",
+    "exit3": "ended with exit code 3",
+    "oom": "OOMKilled",
+    "hang": "Deadline",
+    "absent": "Failed to pull",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,18 +173,19 @@ def test_a_retry_shows_both_attempts(ended: Ended):
 
 @pytest.mark.parametrize("name", ["panic", "exit3", "oom", "hang", "gate", "absent"])
 def test_the_reason_is_visible_within_seconds(ended: Ended, name: str, record_property: Callable[..., None]):
-    """In `kubectl get -o wide`, counted from the container's end as the kubelet dates it, in whole seconds."""
+    """In `kubectl get -o wide`, counted from the container's end as the kubelet dates it, in whole seconds.
+
+    For the image that is nowhere it is counted from the pod's own status, which comes later than the API's event.
+    """
     watch, reason = ended.watch, ended.check(name)["reason"]
+    judged = watch.first(f"{name}: other({reason})")
     if name == "absent":
         (begun,) = watch.blocked.values()
-        seen = min(when for when, line in watch.lines if "absent: " in line and "pull" in line)
-    elif name == "gate":
-        begun, seen = ended.deleted_at, watch.first(f"gate: other({reason})")
     else:
-        begun, judged = moment(watch.terminated(name)["finishedAt"]), watch.first(f"{name}: other({reason})")
-        # The kubelet's word comes first, the judgement once all results are there.
-        seen = min([when for when, line in watch.lines if f"{name}: {EARLY[name]}" in line] + [judged])
-    print(f"{name}: visible after {seen - begun:.1f} s, judged {reason} at {watch.first(reason) - begun:.1f} s")
+        begun = ended.deleted_at if name == "gate" else moment(watch.terminated(name)["finishedAt"])
+    # The kubelet's word comes first, the judgement once all results are there.
+    seen = min([when for when, line in watch.lines if f"{name}: {EARLY.get(name, 'other')}" in line] + [judged])
+    print(f"{name}: visible after {seen - begun:.1f} s, judged {reason} after {judged - begun:.1f} s")
     record_property("visible_seconds", round(seen - begun, 1))
     assert seen - begun < VISIBLE_SECONDS
 

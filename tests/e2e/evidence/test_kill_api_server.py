@@ -16,7 +16,7 @@ AWAY_SECONDS = 20
 """Longer than the check runs that is under way, so that its end falls into the silence."""
 
 
-@pytest.mark.parametrize("phase", ["Probing", "Checking"])
+@pytest.mark.parametrize("phase", [pytest.param("Probing", marks=pytest.mark.long), "Checking"])
 def test_the_api_server_stands_still(
     evidence: Evidence, trial_image: str, offer: Callable[..., str], tmp_path: Path, phase: str
 ):

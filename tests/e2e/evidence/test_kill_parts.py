@@ -111,6 +111,7 @@ def test_the_store_is_deleted_in_each_state(held: HeldRun, tmp_path: Path):
     _prove(held, held.lead(_store(held.lab.cluster)), tmp_path)
 
 
+@pytest.mark.long
 def test_operator_and_store_are_gone_at_once_in_each_state(held: HeldRun, tmp_path: Path):
     _prove(held, held.lead(_all_parts(held.lab.cluster)), tmp_path)
 

@@ -38,7 +38,7 @@ def test_a_node_loses_power_while_probing(
     number = node.removeprefix("node")
     spec = {
         "recipe": {"inline": recipe(checks={"deployment": ["pass"]})},
-        "policy": offer("power", [entry("pass", trial_image)], limits={"probe": "60s"}),
+        "policy": offer("power", [entry("pass", trial_image)], limits={"probe": "45s"}),
         "deadline": "10m",
     }
     store = processes(until_ready(cluster, "store")["metadata"]["uid"])

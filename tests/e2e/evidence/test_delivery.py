@@ -10,12 +10,14 @@ import json
 import secrets
 import subprocess
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from evidence_lab import DEMO_WEB, RUNS, SYSTEM, Evidence, recipe
+
+from evidencerun.validation.spec import LogsMode
 
 PREDICATE = "https://aicr.run/recipe-evidence/v3"
 SIGNATURE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -31,25 +33,39 @@ READER = (
 )
 
 
-@pytest.fixture
-def claim(evidence: Evidence) -> Iterator[str]:
-    """A PersistentVolumeClaim in the run namespace; deleted afterwards."""
+@pytest.fixture(scope="module")
+def lab(installed: Any) -> Iterator[Evidence]:
+    """The product, and the runs of this file."""
+    made = Evidence(cluster=installed)
+    yield made
+    for name in made.made:
+        installed.kubectl("delete", "evr", "-n", RUNS, name, "--ignore-not-found", "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def claims(lab: Evidence) -> Iterator[list[str]]:
+    """Two PersistentVolumeClaims in the run namespace; deleted afterwards."""
+    made = [_claim(lab), _claim(lab)]
+    yield made
+    lab.cluster.kubectl("delete", "pvc", "-n", RUNS, *made, "--wait=false")
+
+
+def _claim(lab: Evidence) -> str:
     name = f"claim-{secrets.token_hex(3)}"
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "16Mi"}}}
     kind = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
-    evidence.cluster.apply({**kind, "metadata": {"name": name, "namespace": RUNS}, "spec": spec})
-    yield name
-    evidence.cluster.kubectl("delete", "pvc", "-n", RUNS, name, "--wait=false")
+    lab.cluster.apply({**kind, "metadata": {"name": name, "namespace": RUNS}, "spec": spec})
+    return name
 
 
-@pytest.fixture
-def secret(evidence: Evidence, registry: Any) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def secret(lab: Evidence, registry: Any) -> Iterator[str]:
     """A registry Secret as `kubectl create secret docker-registry` makes it, with the registry's CA beside it."""
     name = f"push-{secrets.token_hex(3)}"
     login = base64.b64encode(f"{registry.user}:{registry.password}".encode()).decode()
     config = json.dumps({"auths": {registry.address: {"auth": login}}}).encode()
     data = {".dockerconfigjson": config, "ca.crt": Path(registry.authority).read_bytes()}
-    evidence.cluster.apply(
+    lab.cluster.apply(
         {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -59,7 +75,40 @@ def secret(evidence: Evidence, registry: Any) -> Iterator[str]:
         }
     )
     yield name
-    evidence.cluster.kubectl("delete", "secret", "-n", RUNS, name)
+    lab.cluster.kubectl("delete", "secret", "-n", RUNS, name)
+
+
+REGISTRIES = {
+    f"{kind}, logs {logs}": (kind, logs) for kind in ("referrers-api", "tls-and-password") for logs in LogsMode
+}
+
+
+@pytest.fixture(scope="module")
+def begun(
+    lab: Evidence, registry: Any, referrers_registry: Any, claims: list[str], secret: str
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """What is tried to the name of its run and its `spec.deliver`; all are begun at once and run side by side."""
+    nowhere = {"repository": "127.0.0.1:9/evidence/none", "plainHTTP": True}
+    closed = f"{registry.address}/evidence/none"
+    claim = {"pvc": {"claimName": claims[0], "path": "team/runs"}, "logs": True}
+    no_claim = {"pvc": {"claimName": "no-such-claim"}}  # first, so that a test sees it waiting
+    specs: dict[str, dict[str, Any]] = {
+        "no-claim": {**QUICK, "deliver": no_claim},
+        "claim": {**CHECKED, "deliver": claim},
+    }
+    for key, (kind, logs) in REGISTRIES.items():
+        found = registry if kind == "tls-and-password" else referrers_registry
+        repository = f"{found.address}/evidence/{kind}-{secrets.token_hex(3)}"
+        oci = {"repository": repository} | ({"secretName": secret} if found.user else {"plainHTTP": True})
+        specs[key] = {**CHECKED, "logs": str(logs), "deliver": {"oci": oci, "logs": logs is LogsMode.SEPARATE}}
+    undelivered: dict[str, dict[str, Any]] = {
+        "no-registry": {"oci": nowhere},
+        "no-secret": {"oci": {"repository": closed, "secretName": "no-such-secret"}},
+        "unknown-authority": {"oci": {"repository": closed}},
+        "one-of-two": {"pvc": {"claimName": claims[1]}, "oci": nowhere},
+    }
+    specs |= {key: {**QUICK, "deliver": deliver} for key, deliver in undelivered.items()}
+    return {key: (lab.start(spec, prefix="deliver"), spec["deliver"]) for key, spec in specs.items()}
 
 
 def files_in_claim(evidence: Evidence, claim: str) -> dict[str, str]:
@@ -100,9 +149,35 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_a_claim_holds_the_bundle_and_the_logs(evidence: Evidence, claim: str):
-    deliver = {"pvc": {"claimName": claim, "path": "team/runs"}, "logs": True}
-    run = evidence.finished(evidence.start({**CHECKED, "deliver": deliver}, prefix="claim"), timeout=300)
+def undelivered(evidence: Evidence, name: str) -> tuple[dict[str, Any], str]:
+    """A run whose delivery fails: the finished object, and what it says about the delivery."""
+    run = evidence.finished(name, timeout=300)
+    condition = evidence.condition(name, "Delivered")
+    assert (condition["status"], condition["reason"]) == ("False", "DeliveryFailed")
+    assert run["status"]["verdict"] == "FingerprintOnly", "a delivery does not change the verdict"
+    assert evidence.condition(name, "Sealed")["status"] == "True"
+    assert len(evidence.archive(run)) == run["status"]["bundle"]["size"], "the bundle stays in the store"
+    assert evidence.leftovers(run["metadata"]["uid"]) == []
+    return run, condition["message"]
+
+
+def test_a_claim_that_does_not_exist_is_named_while_it_is_waited_for(lab: Evidence, begun: Any):
+    name, _ = begun["no-claim"]
+
+    def told() -> dict[str, Any]:
+        found = lab.condition(name, "Delivered")
+        return found if "no-such-claim" in found.get("message", "") else {}
+
+    condition = lab.cluster.wait_until("the missing claim is named", told, timeout=180)
+    assert (condition["status"], condition["reason"]) == ("False", "DeliveryBlocked")
+    assert "no-such-claim" in lab.status(name)["summary"]
+    _, said = undelivered(lab, name)
+    assert 'persistentvolumeclaim "no-such-claim" not found' in said
+
+
+def test_a_claim_holds_the_bundle_and_the_logs(lab: Evidence, begun: Any):
+    evidence, (name, deliver) = lab, begun["claim"]
+    run = evidence.finished(name, timeout=300)
     status = run["status"]
     assert evidence.condition(run["metadata"]["name"], "Delivered")["status"] == "True", status["summary"]
     assert status["verdict"] == "Passed"
@@ -110,7 +185,7 @@ def test_a_claim_holds_the_bundle_and_the_logs(evidence: Evidence, claim: str):
     folder = copy["ref"]
     assert copy["kind"] == "pvc"
     assert folder.startswith(f"team/runs/{run['metadata']['name']}-")
-    assert files_in_claim(evidence, claim) == {
+    assert files_in_claim(evidence, deliver["pvc"]["claimName"]) == {
         f"{folder}/bundle.tar.gz": digest(evidence.archive(run)),
         f"{folder}/evidence-logs.tar.gz": digest(evidence.logs(run)),
     }
@@ -150,25 +225,22 @@ def unpacked(layer: bytes) -> dict[str, bytes]:
         return {m.name.removeprefix("./"): archive.extractfile(m).read() for m in archive.getmembers() if m.isfile()}
 
 
-@pytest.mark.parametrize("kind", ["referrers-api", "tls-and-password"])
-@pytest.mark.parametrize("logs", ["separate", "bundled"])
+@pytest.mark.parametrize("key", REGISTRIES)
 def test_a_registry_holds_the_artifact_its_signature_and_its_logs(
-    evidence: Evidence, registry: Any, referrers_registry: Any, secret: str, tmp_path: Path, *, kind: str, logs: str
+    lab: Evidence, begun: Any, registry: Any, referrers_registry: Any, tmp_path: Path, key: str
 ):
-    found = registry if kind == "tls-and-password" else referrers_registry
-    repository = f"{found.address}/evidence/{kind}-{secrets.token_hex(3)}"
-    oci = {"repository": repository} | ({"secretName": secret} if found.user else {"plainHTTP": True})
-    spec = {**CHECKED, "logs": logs, "deliver": {"oci": oci, "logs": logs == "separate"}}
-    run = evidence.finished(evidence.start(spec, prefix="registry"), timeout=300)
+    evidence, (name, deliver), (kind, logs) = lab, begun[key], REGISTRIES[key]
+    found, repository = registry if kind == "tls-and-password" else referrers_registry, deliver["oci"]["repository"]
+    run = evidence.finished(name, timeout=300)
     assert evidence.condition(run["metadata"]["name"], "Delivered")["status"] == "True", run["status"]["summary"]
     assert run["status"]["verdict"] == "Passed"
     (copy,) = run["status"]["bundle"]["delivered"]
     assert copy == {"kind": "oci", "ref": f"{repository}@{run['status']['bundle']['manifestDigest']}"}
 
     remote = Remote(evidence.cluster, found, tmp_path)
-    key = tmp_path / "evidence.pub"
-    key.write_bytes(evidence.public_key())
-    words = ["cosign", "verify-attestation", "--key", str(key), "--insecure-ignore-tlog", "--type", PREDICATE]
+    public = tmp_path / "evidence.pub"
+    public.write_bytes(evidence.public_key())
+    words = ["cosign", "verify-attestation", "--key", str(public), "--insecure-ignore-tlog", "--type", PREDICATE]
     payload = json.loads(remote.run(*words, *remote.cosign, copy["ref"]).stdout.splitlines()[0])
     assert PREDICATE in base64.b64decode(payload["payload"]).decode()
     assert remote.run(
@@ -177,71 +249,41 @@ def test_a_registry_holds_the_artifact_its_signature_and_its_logs(
 
     below = referrers(remote, copy["ref"])
     assert SIGNATURE in below
-    assert len(below) == (2 if logs == "separate" else 1), below
+    assert len(below) == (2 if logs is LogsMode.SEPARATE else 1), below
     files = evidence.bundle(run)
     (layer,) = json.loads(remote.fetch("manifest", copy["ref"]))["layers"]
     pulled = unpacked(remote.fetch("blob", f"{repository}@{layer['digest']}"))
     assert pulled == {name: data for name, data in files.items() if name != "attestation.intoto.jsonl"}
-    assert any(name.startswith("logs/deployment/") for name in files) == (logs == "bundled")
-    if logs == "separate":
+    assert any(name.startswith("logs/deployment/") for name in files) == (logs is LogsMode.BUNDLED)
+    if logs is LogsMode.SEPARATE:
         (archive,) = json.loads(remote.fetch("manifest", below[next(k for k in below if k != SIGNATURE)]))["layers"]
         assert archive["digest"] == run["status"]["bundle"]["logsDigest"]
 
 
-def undelivered(evidence: Evidence, deliver: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """A run whose delivery fails: the finished object, and what it says about the delivery."""
-    name = evidence.start({**QUICK, "deliver": dict(deliver)}, prefix="undelivered")
-    run = evidence.finished(name, timeout=300)
-    condition = evidence.condition(name, "Delivered")
-    assert (condition["status"], condition["reason"]) == ("False", "DeliveryFailed")
-    assert run["status"]["verdict"] == "FingerprintOnly", "a delivery does not change the verdict"
-    assert evidence.condition(name, "Sealed")["status"] == "True"
-    assert len(evidence.archive(run)) == run["status"]["bundle"]["size"], "the bundle stays in the store"
-    assert evidence.leftovers(run["metadata"]["uid"]) == []
-    return run, condition["message"]
-
-
-def test_a_registry_that_does_not_exist_is_named(evidence: Evidence):
-    _, said = undelivered(evidence, {"oci": {"repository": "127.0.0.1:9/evidence/none", "plainHTTP": True}})
+def test_a_registry_that_does_not_exist_is_named(lab: Evidence, begun: Any):
+    _, said = undelivered(lab, begun["no-registry"][0])
     assert said.startswith("spec.deliver.oci: E7418")
     assert "127.0.0.1:9" in said
     assert "the registry does not answer" in said
     assert "fix: check host and port" in said
 
 
-def test_a_secret_that_does_not_exist_is_named(evidence: Evidence, registry: Any):
-    oci = {"repository": f"{registry.address}/evidence/none", "secretName": "no-such-secret"}
-    _, said = undelivered(evidence, {"oci": oci})
+def test_a_secret_that_does_not_exist_is_named(lab: Evidence, begun: Any):
+    _, said = undelivered(lab, begun["no-secret"][0])
     assert "spec.deliver.oci.secretName" in said
     assert "Secret no-such-secret does not exist" in said
     assert "fix: kubectl create secret docker-registry no-such-secret" in said
 
 
-def test_a_registry_with_an_unknown_authority_is_told_so(evidence: Evidence, registry: Any):
-    _, said = undelivered(evidence, {"oci": {"repository": f"{registry.address}/evidence/none"}})
+def test_a_registry_with_an_unknown_authority_is_told_so(lab: Evidence, begun: Any):
+    _, said = undelivered(lab, begun["unknown-authority"][0])
     assert "certificate" in said.lower()
     assert "ca.crt" in said
 
 
-def test_a_claim_that_does_not_exist_is_named_while_it_is_waited_for(evidence: Evidence):
-    name = evidence.start({**QUICK, "deliver": {"pvc": {"claimName": "no-such-claim"}}}, prefix="undelivered")
-
-    def told() -> dict[str, Any]:
-        found = evidence.condition(name, "Delivered")
-        return found if "no-such-claim" in found.get("message", "") else {}
-
-    condition = evidence.cluster.wait_until("the missing claim is named", told, timeout=120)
-    assert condition["status"] == "False"
-    assert "no-such-claim" in evidence.status(name)["summary"]
-    run = evidence.finished(name, timeout=180)
-    assert run["status"]["verdict"] == "FingerprintOnly"
-    assert evidence.condition(name, "Delivered")["reason"] == "DeliveryFailed"
-    assert len(evidence.archive(run)) == run["status"]["bundle"]["size"]
-
-
-def test_one_target_that_fails_does_not_stop_the_other(evidence: Evidence, claim: str):
-    oci = {"repository": "127.0.0.1:9/evidence/none", "plainHTTP": True}
-    run, said = undelivered(evidence, {"pvc": {"claimName": claim}, "oci": oci})
+def test_one_target_that_fails_does_not_stop_the_other(lab: Evidence, begun: Any):
+    name, deliver = begun["one-of-two"]
+    run, said = undelivered(lab, name)
     assert [copy["kind"] for copy in run["status"]["bundle"]["delivered"]] == ["pvc"]
     assert "127.0.0.1:9" in said
-    assert list(files_in_claim(evidence, claim).values()) == [digest(evidence.archive(run))]
+    assert list(files_in_claim(lab, deliver["pvc"]["claimName"]).values()) == [digest(lab.archive(run))]

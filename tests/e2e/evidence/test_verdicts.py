@@ -11,7 +11,7 @@ import json
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,17 @@ from evidence_lab import DEMO_WEB, REPOSITORY, RUNS, Evidence, recipe
 
 EVR = Path(sys.executable).with_name("evr")
 BOTH = {"deployment": ["expected-resources", "node-agreement"]}
+BARE = {"name": "demo-web", "type": "Helm", "namespace": "evidence-demo"}
+LACKING = {"deployment": ["expected-resources", "operator-health"]}
+SPECS: dict[str, dict[str, Any]] = {
+    "fingerprint": {"fingerprintOnly": True},
+    "narrowed": {"checks": {"skip": ["node-agreement"]}},
+    "lacking": {"recipe": recipe(components=[DEMO_WEB], checks=LACKING)},
+    "nothing-deployed": {"recipe": recipe(checks=BOTH)},
+    "nothing-checked": {"recipe": recipe(components=[DEMO_WEB])},
+    "bare": {"recipe": recipe(components=[BARE], checks=BOTH)},
+    "late": {"deadline": "1s"},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +55,27 @@ class Ended:
         return found["status"], found["extra"].get("skipReason") or found["reason"]
 
 
-@pytest.fixture
-def end(evidence: Evidence, tmp_path: Path):
-    """end(name) waits for a run's end and judges its bundle as a reviewer would."""
+@pytest.fixture(scope="module")
+def lab(installed: Any) -> Iterator[Evidence]:
+    """The product, and the runs of this file."""
+    made = Evidence(cluster=installed)
+    yield made
+    for name in made.made:
+        installed.kubectl("delete", "evr", "-n", RUNS, name, "--ignore-not-found", "--wait=false")
 
-    def ended(name: str) -> Ended:
+
+@pytest.fixture(scope="module")
+def begun(lab: Evidence) -> dict[str, str]:
+    """Key of SPECS to the name of its run; all are begun at once and run side by side."""
+    return {key: start(lab, prefix=key, **spec) for key, spec in SPECS.items()}
+
+
+@pytest.fixture
+def end(lab: Evidence, begun: dict[str, str], tmp_path: Path):
+    """end(key or name) waits for a run's end and judges its bundle as a reviewer would."""
+
+    def ended(key: str) -> Ended:
+        evidence, name = lab, begun.get(key, key)
         run = evidence.finished(name, timeout=300)
         (condition,) = (c for c in run["status"]["conditions"] if c["type"] == "Sealed")
         assert condition["status"] == "True", "every verdict is signed"
@@ -63,9 +90,9 @@ def end(evidence: Evidence, tmp_path: Path):
     return ended
 
 
-def start(evidence: Evidence, *, prefix: str, **spec: Any) -> str:
-    text = spec.pop("recipe", None) or recipe(components=[DEMO_WEB], checks=BOTH)
-    return evidence.start({"recipe": {"inline": text}, "deadline": "10m", **spec}, prefix=prefix)
+def start(lab: Evidence, *, prefix: str, **spec: Any) -> str:
+    spec = {"recipe": recipe(components=[DEMO_WEB], checks=BOTH), "deadline": "10m", **spec}
+    return lab.start({**spec, "recipe": {"inline": spec["recipe"]}}, prefix=prefix)
 
 
 def test_a_component_that_is_not_installed(evidence: Evidence, end: Any, tmp_path: Path):
@@ -112,16 +139,16 @@ def test_a_recipe_for_hardware_that_is_not_there(evidence: Evidence, end: Any, t
     assert "accelerator" in ended.report
 
 
-def test_the_fingerprint_only(evidence: Evidence, end: Any):
-    ended = end(start(evidence, prefix="fingerprint", fingerprintOnly=True))
+def test_the_fingerprint_only(end: Any):
+    ended = end("fingerprint")
     assert ended.status["verdict"] == "FingerprintOnly"
     assert ended.exit_code == 11, ended.report
     assert "FingerprintOnly" in ended.report
     assert ended.status["checks"].get("declared", 0) == 0
 
 
-def test_a_run_that_skips_a_check_says_so(evidence: Evidence, end: Any):
-    ended = end(start(evidence, prefix="narrowed", checks={"skip": ["node-agreement"]}))
+def test_a_run_that_skips_a_check_says_so(end: Any):
+    ended = end("narrowed")
     assert ended.status["verdict"] == "Incomplete"
     assert ended.exit_code == 11, ended.report
     assert ended.check("node-agreement") == ("skipped", "excluded")
@@ -130,9 +157,8 @@ def test_a_run_that_skips_a_check_says_so(evidence: Evidence, end: Any):
     assert "node-agreement: excluded by the run" in ended.report
 
 
-def test_a_check_that_the_catalog_lacks(evidence: Evidence, end: Any):
-    text = recipe(components=[DEMO_WEB], checks={"deployment": ["expected-resources", "operator-health"]})
-    ended = end(start(evidence, prefix="lacking", recipe=text))
+def test_a_check_that_the_catalog_lacks(end: Any):
+    ended = end("lacking")
     assert ended.status["verdict"] == "Incomplete"
     assert ended.exit_code == 11, ended.report
     assert ended.check("operator-health") == ("other", "not-in-catalog")
@@ -142,24 +168,23 @@ def test_a_check_that_the_catalog_lacks(evidence: Evidence, end: Any):
     assert (counts["declared"], counts["passed"], counts["other"]) == (2, 1, 1)
 
 
-def test_a_recipe_that_deploys_nothing_never_passes(evidence: Evidence, end: Any):
-    ended = end(start(evidence, prefix="nothing", recipe=recipe(checks=BOTH)))
+def test_a_recipe_that_deploys_nothing_never_passes(end: Any):
+    ended = end("nothing-deployed")
     assert ended.status["verdict"] == "Incomplete"
     assert ended.exit_code == 11, ended.report
     assert ended.check("expected-resources") == ("skipped", "nothing-declared")
     assert "no check passed" in ended.report
 
 
-def test_a_recipe_without_checks_never_passes(evidence: Evidence, end: Any):
-    ended = end(start(evidence, prefix="nothing", recipe=recipe(components=[DEMO_WEB])))
+def test_a_recipe_without_checks_never_passes(end: Any):
+    ended = end("nothing-checked")
     assert ended.status["verdict"] == "Incomplete"
     assert ended.exit_code == 11, ended.report
     assert "no check is declared" in ended.report
 
 
-def test_an_enabled_component_without_expected_resources_does_not_pass(evidence: Evidence, end: Any):
-    bare = {"name": "demo-web", "type": "Helm", "namespace": "evidence-demo"}
-    ended = end(start(evidence, prefix="bare", recipe=recipe(components=[bare], checks=BOTH)))
+def test_an_enabled_component_without_expected_resources_does_not_pass(end: Any):
+    ended = end("bare")
     assert ended.status["verdict"] != "Passed"
     assert ended.check("expected-resources")[0] != "passed"
     assert ended.exit_code in (10, 11), ended.report
@@ -180,8 +205,8 @@ def test_cancel_in_the_middle_is_signed(evidence: Evidence, end: Any):
     assert "spec.cancel goes from false to true only" in back.stderr
 
 
-def test_a_deadline_that_is_too_short_is_named(evidence: Evidence, end: Any):
-    ended = end(start(evidence, prefix="late", deadline="1s"))
+def test_a_deadline_that_is_too_short_is_named(end: Any):
+    ended = end("late")
     assert ended.status["verdict"] == "Incomplete"
     assert ended.exit_code == 11, ended.report
     assert "deadline" in ended.report

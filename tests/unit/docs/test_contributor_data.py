@@ -14,7 +14,7 @@ from evidencerun.fingerprint.model import Fingerprint
 from evidencerun.snapshot.nodes import load_nodes
 from evidencerun.snapshot.read import load_snapshot
 
-RUN = Path(__file__).parent / "real_run"
+RUN = Path(__file__).parent / "testdata"
 DIMENSIONS_SHOWN = {"accelerator", "coverage", "trust", "os", "service", "driver", "gpuModel"}
 
 

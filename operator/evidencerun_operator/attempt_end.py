@@ -30,6 +30,8 @@ _NO_SUCH_IMAGE: Final = re.compile(
     r"not found|manifest unknown|name unknown|unauthorized|denied|forbidden|invalid reference|no such image",
     re.IGNORECASE,
 )
+_SKIP_EXIT: Final = 2
+"""Exit code of a check that skips itself."""
 DEFINITE_GRACE: Final = 20
 """Seconds before a fault that will not heal ends an attempt; long enough for people and tools to see it."""
 PULL_GRACE: Final = 120
@@ -99,6 +101,8 @@ def _ended_badly(ending: ContainerEnding) -> str:
     """Return what people see while the results of a container that has ended are still brought in."""
     if ending.exit_code == 0 and ending.reason in ("", "Completed"):
         return ""
+    if ending.exit_code == _SKIP_EXIT and ending.reason in ("", "Error"):
+        return ""  # how a check skips; whether it gave a reason for that is for the store to say
     code = "" if ending.exit_code is None else f"ended with exit code {ending.exit_code}"
     word = ending.reason if ending.reason not in ("", "Error", "Completed") else ""
     return ", ".join(part for part in (word, code) if part)

@@ -99,4 +99,6 @@ def _closing_words(draft: Draft) -> str:
         condition = draft.condition(kind)
         if condition.status is ConditionStatus.FALSE and condition.reason not in ("NotRequested", "NotReached"):
             faults.append(f"{kind}: {condition.reason}: {condition.message}")
+    if draft.status.verdict == Verdict.NOT_READY:
+        faults.insert(0, draft.condition(ConditionType.CHECKS_FINISHED).message)
     return "; ".join([draft.status.verdict, *faults])

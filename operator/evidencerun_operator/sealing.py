@@ -48,7 +48,8 @@ def decide_stopping(draft: Draft, world: ActiveWorld, plan: Plan, view: RunView,
     if reason is SealReason.FINISHED and not plan.checks:
         word, text = "NoChecks", "no check was asked for, or the recipe declares none"
     actions, waiting = _end_attempts(draft, world, view, reason)
-    draft.mark(ConditionType.CHECKS_FINISHED, status, word, text)
+    seen = "; ".join([text, *unmet(view)]) if reason is SealReason.NOT_READY else text
+    draft.mark(ConditionType.CHECKS_FINISHED, status, word, seen)
     if actions or waiting:
         draft.say(RunPhase.CHECKING, f"{text}; ending {waiting} attempts" if waiting else text)
         return Decision(status=draft.build(), actions=tuple(actions), requeue_after=_PACE)
@@ -59,6 +60,16 @@ def decide_stopping(draft: Draft, world: ActiveWorld, plan: Plan, view: RunView,
     request = SealRequest(reason=reason, message=text, started_at=plan.frozen_at, stragglers=stragglers)
     draft.say(RunPhase.SEALING)
     return Decision(status=draft.build(), actions=(Seal(request=request),), requeue_after=_PACE)
+
+
+def unmet(view: RunView) -> list[str]:
+    """Return the constraints for which no check was run, each with what was expected and what was found."""
+    constraints = view.evaluation.constraints if view.evaluation is not None else []
+    return [
+        f"{one.name}: expected {one.expected}, found {one.found or one.reason or 'nothing'}"
+        for one in constraints
+        if one.outcome != "satisfied" and one.severity == "error"
+    ]
 
 
 def _end_attempts(draft: Draft, world: ActiveWorld, view: RunView, reason: SealReason) -> tuple[list[Action], int]:

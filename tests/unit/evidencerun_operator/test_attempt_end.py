@@ -121,6 +121,7 @@ GOES_ON = {
         "FailedCreate: exceeded quota",
     ),
     "uploading": ({"child": job(), "seen": pod(terminated(5, sidecar=False))}, "ended with exit code 1"),
+    "uploading-after-a-skip": ({"child": job(), "seen": pod(terminated(5, sidecar=False, code=2))}, ""),
     "uploading-after-oom": (
         {"child": job(), "seen": pod(terminated(5, sidecar=False, code=137, reason="OOMKilled"))},
         "OOMKilled, ended with exit code 137",

@@ -70,5 +70,10 @@ def test_a_check_that_the_run_leaves_out_is_not():
 
 def test_the_summary_names_the_outcomes_before_the_note():
     sample = (CheckSample(name="one", outcome="other(timeout)"), CheckSample(name="two", outcome="failed"))
-    status = RunStatus(checks=ChecksStatus(declared=3, passed=1, failed=1, other=1, sample=sample))
+    status = RunStatus(checks=ChecksStatus(declared=3, executed=3, passed=1, failed=1, other=1, sample=sample))
     assert summary(status, "signing") == "3/3 checks; one: other(timeout), two: failed; signing"
+
+
+def test_the_summary_counts_no_check_that_never_ran():
+    status = RunStatus(checks=ChecksStatus(declared=2, executed=0, other=2))
+    assert summary(status, "Cancelled") == "0/2 checks; Cancelled"

@@ -21,7 +21,7 @@ from operator_samples import (
     view,
 )
 
-from evidencerun.validation.storeapi import BundleView
+from evidencerun.validation.storeapi import BundleView, Evaluation
 from evidencerun_operator.actions import Close, Delete, Ensure, Evaluate, RecordAttempt, Seal
 from evidencerun_operator.decide import decide
 from evidencerun_operator.delivering import read_result
@@ -216,6 +216,23 @@ def test_constraints_that_do_not_hold_seal_without_checks():
     store = view(reported=["uid-node1"], evaluation=evaluation(ready=False))
     decision = decide(at(5), planned_run(plan), active_world(plan, store))
     assert str(decision.actions[0].request.reason) == "not-ready"
+
+
+def test_a_run_that_is_not_ready_names_the_constraint_and_what_was_found():
+    plan = make_plan()
+    constraints = [
+        {"name": "K8s.server.version", "expected": ">= 9.30", "found": "1.36.3", "outcome": "violated"},
+        {"name": "OS.release.ID", "expected": "ubuntu", "found": "", "outcome": "unknown", "reason": "not reported"},
+        {"name": "K8s.node.count", "expected": ">= 1", "found": "2", "outcome": "satisfied"},
+        {"name": "mild", "expected": "1", "found": "2", "outcome": "violated", "severity": "warning"},
+    ]
+    found = evaluation(ready=False).model_dump() | {"constraints": constraints}
+    store = view(reported=["uid-node1"], evaluation=Evaluation.model_validate(found))
+    decision = decide(at(5), planned_run(plan), active_world(plan, store))
+    assert condition_of(decision.status, "ChecksFinished").message == (
+        "the readiness constraints do not hold; no check ran; K8s.server.version: expected >= 9.30, found 1.36.3; "
+        "OS.release.ID: expected ubuntu, found not reported"
+    )
 
 
 def test_a_run_without_checks_does_not_claim_to_have_recorded_any():

@@ -59,7 +59,8 @@ def fingerprint(snapshot: Path, nodes: Path | None, output: str) -> int:
 
 def _lines(found: Fingerprint) -> Iterator[str]:
     scope = found.scope
-    yield f"{'Nodes':<12} {scope.reported} of {scope.targeted} looked at, {scope.machines} machines"
+    machines = f"{scope.machines} machine{'' if scope.machines == 1 else 's'}"
+    yield f"{'Nodes':<12} {scope.reported} of {scope.targeted} looked at, {machines}"
     if scope.in_cluster > scope.targeted:
         yield f"{'':<12} the cluster has {scope.in_cluster}"
     if found.shared_kernel:

@@ -72,7 +72,7 @@ def lint(files: tuple[Path, ...]) -> int:
         for finding in findings:
             click.echo(f"{path}: {finding}")
         if not findings:
-            click.echo(f"{path}: nothing found")
+            click.echo(f"{path}: no findings: no unread constraint, no unknown name, no unknown check")
         return not any(finding.level is recipes.Level.ERROR for finding in findings)
 
     return _for_each(files, report)

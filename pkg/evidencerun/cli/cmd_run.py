@@ -18,6 +18,7 @@ from evidencerun.errors import ClusterError, InputError
 from evidencerun.kube.sync import KubeconfigCluster, run_path
 
 API_VERSION = "evidencerun.dev/v1alpha1"
+_MANY_DOCUMENTS = "E1105"
 
 
 @click.command()
@@ -39,21 +40,24 @@ def run(
     """Create an EvidenceRun in the cluster and follow it.
 
     \b
-    evr run -f deploy/examples/quickstart.yaml --wait
+    evr run -f deploy/examples/checks-failed.yaml --wait
     evr run -f run.yaml -n evidence
     """
     manifest = read_manifest(filename.read(limits.RECIPE_MAX * 2 + 1), where=filename.name)
     cluster = KubeconfigCluster.from_kubeconfig(kubeconfig, context)
     target = namespace or manifest["metadata"].get("namespace") or cluster.namespace
-    created = create(cluster, target, manifest)
+    created, fresh = create(cluster, target, manifest)
     name = created["metadata"]["name"]
+    if not fresh:
+        click.echo(f"EvidenceRun {target}/{name} is there already, with the same spec; nothing was created.", err=True)
     if wait:
         return follow(cluster, target, name, timeout=timeout, output=output)
     if output == "json":
         click.echo(json.dumps(created, indent=2, sort_keys=True))
     else:
         again = click.get_current_context().find_root().info_name
-        click.echo(f"EvidenceRun {target}/{name} created. Follow it: {again} status -n {target} {name} --wait")
+        word = "created" if fresh else "unchanged"
+        click.echo(f"EvidenceRun {target}/{name} {word}. Follow it: {again} status -n {target} {name} --wait")
     return Exit.ACCEPTED
 
 
@@ -63,7 +67,18 @@ def read_manifest(data: bytes, *, where: str) -> dict[str, Any]:
     Raises `InputError` for anything but exactly one document of our kind; documents of other kinds belong to
     `kubectl apply`.
     """
-    manifest = parse_yaml(data, what=where, max_bytes=limits.RECIPE_MAX * 2, max_scalar=limits.RECIPE_MAX)
+    try:
+        manifest = parse_yaml(data, what=where, max_bytes=limits.RECIPE_MAX * 2, max_scalar=limits.RECIPE_MAX)
+    except InputError as error:
+        if error.code != _MANY_DOCUMENTS:
+            raise
+        raise InputError(
+            error.code,
+            error.what,
+            where=error.where,
+            why="evr run takes one EvidenceRun alone",
+            fix=f"kubectl apply -f {where}",
+        ) from error
     if not isinstance(manifest, dict):
         raise InputError("E1402", "the manifest is not a mapping", where=where, fix="start from deploy/examples/")
     for field, expected in (("apiVersion", API_VERSION), ("kind", "EvidenceRun")):
@@ -81,17 +96,17 @@ def read_manifest(data: bytes, *, where: str) -> dict[str, Any]:
     return manifest
 
 
-def create(cluster: KubeconfigCluster, namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Create the run, or return the one that exists with the same spec.
+def create(cluster: KubeconfigCluster, namespace: str, manifest: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Create the run, or return the one that exists with the same spec; and whether it was created now.
 
     Raises `InputError` E1403 if a run of that name exists with another spec: a run is immutable.
     """
     body = {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
     try:
-        return cluster.create(run_path(namespace), body)
+        return cluster.create(run_path(namespace), body), True
     except ClusterError as error:
         if error.status == 409 and "name" in manifest["metadata"]:
-            return _adopt(cluster, namespace, manifest)
+            return _adopt(cluster, namespace, manifest), False
         if error.status == 404:
             raise ClusterError(
                 error.code,

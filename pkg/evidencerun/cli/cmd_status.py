@@ -16,7 +16,7 @@ from evidencerun.cli.progress import clean, describe
 from evidencerun.cli.run_objects import list_runs, read_run
 from evidencerun.kube.sync import KubeconfigCluster
 
-_COLUMNS = ("NAME", "RECIPE", "NODES", "CHECKS", "PHASE", "VERDICT", "SIGNED")
+_COLUMNS = ("NAME", "RECIPE", "NODES", "PASSED", "PHASE", "VERDICT", "SIGNED")
 
 
 @click.command()

@@ -31,6 +31,7 @@ _GOING_ON: Final = frozenset({"Sealing", "Delivering", "CleaningUp"})
 _NOT_ASKED: Final = frozenset({"NotRequested", "NotReached"})
 _TROUBLE: Final = "StoreUnavailable"
 """The one condition that is good when it is False, and not worth a row then."""
+_REASON_SHOWN: Final = 400
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -109,6 +110,7 @@ def _result_rows(status: Mapping[str, Any], exit_code: Exit) -> tuple[str, ...]:
             f"{checks.get('declared', 0)} declared, {checks.get('attempts', 0)} attempts"
         ),
     ]
+    rows += [f"           {_sample(check)}" for check in checks.get("sample") or []]
     if match := status.get("match"):
         rows.append(f"Match      {match.get('overall', 'unknown')}{_mismatches(match)}")
     if digest := bundle.get("archiveDigest"):
@@ -119,6 +121,14 @@ def _result_rows(status: Mapping[str, Any], exit_code: Exit) -> tuple[str, ...]:
         rows.append(f"Next       {action}")
     rows.append(f"Exit       {int(exit_code)} {exit_code.name}")
     return tuple(clean(row) for row in rows)
+
+
+def _sample(check: Mapping[str, Any]) -> str:
+    """Return a check that did not simply pass with the reason that it gave, on one line."""
+    reason = " ".join(str(check.get("message") or "").split())
+    if len(reason) > _REASON_SHOWN:
+        reason = f"{reason[:_REASON_SHOWN]}… (the whole in status.checks.sample)"
+    return f"{check.get('name')}: {check.get('outcome')}" + (f": {reason}" if reason else "")
 
 
 def _mismatches(match: Mapping[str, Any]) -> str:

@@ -68,14 +68,16 @@ def test_another_document_is_refused_with_its_place(text: bytes, place: str):
 
 
 def test_two_documents_are_refused():
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as caught:
         read_manifest(GOOD + b"---\n" + GOOD, where="run.yaml")
+    assert caught.value.fix == "kubectl apply -f run.yaml"
 
 
 def test_the_same_run_again_is_followed():
     existing = {"metadata": {"name": "demo"}, "spec": {"recipe": {"configMap": {"name": "recipe"}}, "deadline": "2h"}}
-    found = create(FakeCluster(fault=fault(409), existing=existing), "evidence", read_manifest(GOOD, where="-"))
+    found, fresh = create(FakeCluster(fault=fault(409), existing=existing), "evidence", read_manifest(GOOD, where="-"))
     assert found is existing
+    assert not fresh
 
 
 def test_another_spec_under_the_same_name_is_refused_by_field():

@@ -81,6 +81,14 @@ def test_no_signature_is_said_loudly():
     assert any("NOT SIGNED" in row for row in describe(run, NOW).rows)
 
 
+def test_a_check_that_failed_says_why_on_one_line():
+    sample = [{"name": "expected-resources", "outcome": "failed", "message": "1 of 2 is not ready\n- " + "x" * 500}]
+    run = make_run(verdict="ChecksFailed", conditions=[make_condition("Complete", "True")], checks={"sample": sample})
+    (row,) = (row for row in describe(run, NOW).rows if "expected-resources" in row)
+    assert row.lstrip().startswith("expected-resources: failed: 1 of 2 is not ready - xxx")
+    assert row.endswith("… (the whole in status.checks.sample)")
+
+
 def test_what_did_not_match_is_named():
     done = make_condition("Complete", "True")
     match = {

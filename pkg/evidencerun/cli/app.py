@@ -83,6 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(sys.argv[1:] if arguments is None else arguments, program_name(sys.argv[0])))
 
 
+_LINE_MAX = 4096
+"""Characters of one line of an error; a message longer than that was not written for people."""
+
+
+def _harmless(error: Error) -> str:
+    """Return the error's text with what a terminal would obey spelled out: names and values come from documents."""
+    from evidencerun.bundle.escape import plain_text
+
+    return "\n".join(plain_text(line, at_most=_LINE_MAX) for line in error.diagnostics().split("\n"))
+
+
 def run(arguments: Sequence[str], name: str = "evr") -> int:
     """Run the command line and return its exit code; every `Error` becomes text on standard error."""
     try:
@@ -95,7 +106,7 @@ def run(arguments: Sequence[str], name: str = "evr") -> int:
         error.show()
         return Exit.USAGE
     except Error as error:
-        click.echo(error.diagnostics(), err=True)
+        click.echo(_harmless(error), err=True)
         return exit_for_error(error)
     except BrokenPipeError:
         # The reader has gone (`evr … | head`): not our failure, and nothing more can be said.

@@ -40,6 +40,13 @@ def read_bundle(path: Path) -> dict[str, bytes]:
         EvidenceError: E2001, it is no archive of plain files, too large, or holds links or special files.
 
     """
+    try:
+        return _read_bundle(path)
+    except OSError as fault:
+        raise InputError("E2091", "the bundle cannot be read", where=str(path), why=fault.strerror or "") from fault
+
+
+def _read_bundle(path: Path) -> dict[str, bytes]:
     if not path.exists():
         raise InputError(
             "E2091", "the bundle cannot be read", where=str(path), why="there is no such file or directory"
@@ -58,6 +65,9 @@ def _read_directory(root: Path) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     left = limits.BUNDLE_MAX
     for folder, names, members in os.walk(root, followlinks=False):
+        # No file so deep could be listed; and os.walk calls itself once for each level.
+        if len(Path(folder).relative_to(root).as_posix()) > limits.BUNDLE_PATH_MAX:
+            raise EvidenceError("E2001", "the bundle holds a path that is too long", where=str(root))
         for name in [*names, *members]:
             full = Path(folder, name)
             mode = full.lstat().st_mode
@@ -74,10 +84,7 @@ def _read_directory(root: Path) -> dict[str, bytes]:
 
 
 def _read_plain(path: Path, at_most: int) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as fault:
-        raise InputError("E2091", "the bundle cannot be read", where=str(path), why=fault.strerror or "") from fault
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(at_most + 1)
     if len(data) > at_most:

@@ -108,7 +108,7 @@ def _run(record: RunRecord) -> Iterator[str]:
     yield f"Verdict     {record.verdict.value}  (sealed because: {record.seal.reason.value})"
     yield f"Nodes       {nodes.reported} of {nodes.targeted} reported"
     for straggler in nodes.stragglers[:20]:
-        yield f"  {plain_text(straggler.name)}: {straggler.state}: {plain_text(straggler.reason)}"
+        yield f"  {plain_text(straggler.name)}: {plain_text(straggler.state)}: {plain_text(straggler.reason)}"
     yield f"Checks      {tally.declared} declared, {tally.executed} executed, {tally.attempts} attempts"
     for check in record.checks:
         yield from _check(check)

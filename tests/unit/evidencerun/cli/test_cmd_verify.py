@@ -106,6 +106,37 @@ def test_links_and_special_files_in_a_directory_are_refused(place):
     assert run(["verify", str(place / "bundle"), "--key", str(place / "evidence.pub")]) == Exit.INVALID
 
 
+def test_a_directory_without_end_is_refused(place, monkeypatch):
+    monkeypatch.chdir(place / "bundle")
+    for _ in range(300):
+        Path("d").mkdir()
+        os.chdir("d")
+    assert run(["verify", str(place / "bundle"), "--key", str(place / "evidence.pub")]) == Exit.INVALID
+
+
+@pytest.mark.parametrize("command", ["verify", "show"])
+def test_a_path_that_no_file_system_takes_is_a_wrong_call(command, capsys):
+    assert run([command, "a" * 5000]) == Exit.USAGE
+    assert capsys.readouterr().err.startswith("E2091")
+
+
+@pytest.mark.parametrize("member", ["\x1b[2J", "\x9b2J", "\u202eDETPECCA"])
+def test_errors_about_a_document_reach_the_terminal_harmless(place, capsys, member):
+    path = place / "bundle" / layout.RUN
+    path.write_text(json.dumps(json.loads(path.read_text()) | {member: 1}))
+    assert run(["show", str(place / "bundle")]) == Exit.INVALID
+    assert all(char == "\n" or char.isprintable() for char in capsys.readouterr().err)
+
+
+def test_show_prints_the_state_of_a_straggler_harmless(place, capsys):
+    path = place / "bundle" / layout.RUN
+    record = json.loads(path.read_text())
+    record["nodes"]["stragglers"] = [{"name": "\x1b[2J", "state": "\x1b[2J", "reason": "\x1b[2J"}]
+    path.write_text(json.dumps(record))
+    assert run(["show", str(place / "bundle")]) == Exit.ACCEPTED
+    assert all(char == "\n" or char.isprintable() for char in capsys.readouterr().out)
+
+
 def test_outcomes_are_exit_codes():
     assert {outcome.name: int(outcome) for outcome in Outcome}.items() <= {e.name: int(e) for e in Exit}.items()
 

@@ -16,7 +16,7 @@ _SPELLED: Final = re.compile(
 )
 """Controls, blanks other than the space, format characters such as right-to-left overrides, surrogates, private use,
 and everything beyond the basic plane."""
-_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()#+!|<>~&@]|:(?=/))")
+_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()#+!|<>~&@]|:(?=/)|(?<=www)\.)", re.IGNORECASE)
 
 
 def plain_text(text: str, *, at_most: int = 400) -> str:

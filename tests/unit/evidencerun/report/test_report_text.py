@@ -78,6 +78,7 @@ def test_plain_text_is_one_printable_line(text):
         ("`code`", r"\`code\`"),
         ("a\nb", "a\\\\u\\{a\\}b"),
         ("10:03:00", "10:03:00"),
+        ("see WWW.evil.example", r"see WWW\.evil.example"),
         ("@team #1 &amp;", r"\@team \#1 \&amp;"),
     ],
 )

@@ -119,9 +119,11 @@ def _check_paths(paths: list[str]) -> None:
             raise _broken("files", f"the path {path!a} cannot be inventoried")
     if paths != sorted(set(paths)):
         raise _broken("files", "the paths are not sorted, or one stands twice")
-    folded = {path.lower() for path in paths}
-    if len(folded) != len(paths):
+    folded = {path.lower() for path in [*paths, *layout.NOT_INVENTORIED]}
+    if len(folded) != len(paths) + len(layout.NOT_INVENTORIED):
         raise _broken("files", "two paths differ in upper and lower case only")
+    if any(path[: end.start()] in folded for path in folded for end in re.finditer("/", path)):
+        raise _broken("files", "a path is a file and a folder")
     if layout.RECIPE not in paths:
         raise _broken("files", f"{layout.RECIPE} is not listed")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from evidencerun import limits
@@ -181,8 +181,12 @@ def milliseconds(start: str, stop: str) -> int:
 
 
 def epoch_milliseconds(text: str) -> int:
-    """Return milliseconds since 1970 of an RFC 3339 time; 0 if it is not known."""
+    """Return milliseconds since 1970 of an RFC 3339 time; 0 if it is not known.
+
+    A time without a zone is taken as UTC: the zone of the machine that verifies must not change the answer.
+    """
     try:
-        return max(0, round(datetime.fromisoformat(text).timestamp() * 1000))
+        moment = datetime.fromisoformat(text)
+        return max(0, round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000))
     except ValueError:
         return 0

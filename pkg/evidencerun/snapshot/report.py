@@ -8,7 +8,7 @@ signed as it came.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 Text = Annotated[str, Field(max_length=4096)]
 Scalar = bool | int | float | Text
 
-REPORT_SCHEMA = "https://evidencerun.dev/schemas/node-report/v1"
+REPORT_SCHEMA: Final = "https://evidencerun.dev/schemas/node-report/v1"
 
 
 class Level(StrEnum):
@@ -144,7 +144,9 @@ class NodeReport(_Wire):
     Identifiers of hardware (UUIDs, serials) are hashed by the probe before they leave the node.
     """
 
-    report_schema: Annotated[str, Field(alias="schema")] = REPORT_SCHEMA
+    report_schema: Annotated[Literal["https://evidencerun.dev/schemas/node-report/v1"], Field(alias="schema")] = (
+        REPORT_SCHEMA
+    )
     run_uid: Annotated[str, Field(max_length=64)]
     node_name: Annotated[str, Field(max_length=253)]
     boot_id: Annotated[str, Field(max_length=64)]

@@ -11,10 +11,11 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from evidencerun.errors import Error
-from evidencerun.recipe import Recipe, load_recipe
+from evidencerun.recipe import load_recipe
 from evidencerun.snapshot.report import NodeFacts
-from evidencerun.validation.plan import Plan, PlannedCheck
-from evidencerun.validation.spec import Phase, PolicySpec, Pool, RunSpec
+from evidencerun.validation.plan import Plan
+from evidencerun.validation.plan_rules import check_faults
+from evidencerun.validation.spec import PolicySpec, Pool, RunSpec
 
 _LISTED: Final = 5
 """Nodes named in one cause; more are counted."""
@@ -63,7 +64,7 @@ def differences(
     plan: Plan, *, run: Mapping[str, Any], policy: Mapping[str, Any], nodes: Sequence[NodeIdentity]
 ) -> list[str]:
     """Return every way in which the plan differs from the API's run, policy and nodes; empty if it is right."""
-    return [*_run(plan, run), *_policy(plan, policy), *_recipe(plan), *_checks(plan), *_nodes(plan, nodes)]
+    return [*_run(plan, run), *_policy(plan, policy), *_recipe(plan), *_nodes(plan, nodes)]
 
 
 def _identity(what: str, meta: Mapping[str, Any], *, uid: str, generation: int) -> Iterable[str]:
@@ -117,41 +118,7 @@ def _recipe(plan: Plan) -> Iterable[str]:
         yield f"recipe: its digest is {recipe.digest}, the plan says {plan.recipe_digest}"
     if recipe.name != plan.recipe_name:
         yield f"recipe: its name is {recipe.name}, the plan says {plan.recipe_name}"
-    yield from _declared(plan, recipe)
-
-
-def _declared(plan: Plan, recipe: Recipe) -> Iterable[str]:
-    """Every check that the recipe declares in an asked phase is planned, whether it may run or not, and no other."""
-    phases = plan.spec.phases or list(Phase)
-    declared = {(name, phase) for phase in phases for name in recipe.phase(phase).checks}
-    planned = {(check.name, check.phase) for check in plan.checks}
-    if plan.spec.fingerprint_only and not planned:
-        return
-    for name, phase in sorted(declared - planned):
-        yield f"checks: {name} of phase {phase} is declared and not planned"
-    for name, phase in sorted(planned - declared):
-        yield f"checks: {name} of phase {phase} is planned and not declared"
-
-
-def _checks(plan: Plan) -> Iterable[str]:
-    """Each entry must be the policy's own: images and rights come from nowhere else."""
-    catalog = {(entry.name, entry.phase): entry for entry in plan.policy_spec.catalog}
-    seen: set[tuple[str, Phase]] = set()
-    for check in plan.checks:
-        key = (check.name, check.phase)
-        if key in seen:
-            yield f"checks: {check.name} stands twice in phase {check.phase}"
-        seen.add(key)
-        if check.entry != catalog.get(key):
-            yield f"checks: the entry of {check.name} in phase {check.phase} is not the policy's"
-        if check.excluded != excluded(check, plan.spec):
-            yield f"checks: {check.name} is excluded={check.excluded} against spec.checks"
-
-
-def excluded(check: PlannedCheck, spec: RunSpec) -> bool:
-    """Return whether `spec.checks` narrows this check away."""
-    only, skip = spec.checks.only, spec.checks.skip
-    return check.name in skip or bool(only and check.name not in only)
+    yield from check_faults(plan, recipe)
 
 
 def _nodes(plan: Plan, nodes: Sequence[NodeIdentity]) -> Iterable[str]:

@@ -181,6 +181,29 @@ def _status(ending: ContainerEnding, stated: str) -> tuple[CheckStatus, Reason]:
             return CheckStatus.OTHER, Reason.EXIT_CODE
 
 
+def ending_contradiction(ending: ContainerEnding, status: CheckStatus, reason: str) -> str:
+    """Return why an attempt that ended like this cannot have this outcome; empty if it can.
+
+    What `judge` reads in log and message is not asked for, so that it can be asked of a bundle without them.
+    """
+    disturbed = ending.signal or ending.reason in _INTERVENTIONS
+    by_code = None if disturbed else {0: CheckStatus.PASSED, 1: CheckStatus.FAILED}.get(ending.exit_code or 0)
+    if ending.exit_code is None:
+        by_code = None
+    match status:
+        case CheckStatus.PENDING:
+            return "it has ended and no outcome"
+        case CheckStatus.PASSED | CheckStatus.FAILED:
+            return "" if status is by_code and not reason else f"it cannot have {status.value} with this ending"
+        case _ if by_code is not None:
+            return f"it {by_code.value}, and says {status.value}"
+        case CheckStatus.SKIPPED:
+            stated = ending.exit_code == 2 and not disturbed and reason == Reason.STATED
+            return "" if stated else "a check skips with exit code 2 and a reason, and in no other way"
+        case _:
+            return "" if reason and reason in set(Reason) else "its reason is none of the words for it"
+
+
 def _began(ending: ContainerEnding) -> bool:
     return bool(ending.started_at) or ending.exit_code is not None
 

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares two JSON values strictly: 1 is not 1.0 is not true."""
+"""Compares two JSON values strictly: 1 is not 1.0 is not true. And the one refusal for what does not fit together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
+
+from evidencerun.errors import EvidenceError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,3 +44,14 @@ def _shown(members: dict[str, object], key: str) -> str:
 
 def _text(value: object) -> str:
     return ascii(value)[:120]
+
+
+def contradiction(where: str, why: str) -> NoReturn:
+    """Raise E2080: the bundle claims what does not follow from it."""
+    raise EvidenceError(
+        "E2080",
+        "the bundle claims what does not follow from it",
+        where=where,
+        why=why,
+        fix="do not use this bundle; it was built wrongly or forged by whoever signed it",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Final
 
 from evidencerun.bom.bom_reader import container_digests
 from evidencerun.bom.images import image_digest
@@ -31,7 +31,17 @@ from evidencerun.recipe import Recipe
 from evidencerun.snapshot.nodes import NodesDocument, load_nodes
 from evidencerun.snapshot.read import load_snapshot
 from evidencerun.validation.spec import LogsMode
-from evidencerun.verify.compare import first_difference
+from evidencerun.verify.compare import contradiction, first_difference
+from evidencerun.verify.stated import check_stated
+
+_KNOWN: Final = layout.NOT_INVENTORIED | {
+    layout.RECIPE,
+    layout.SNAPSHOT,
+    layout.NODES,
+    layout.RUN,
+    layout.BOM,
+    layout.VERIFY_PAGE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +61,7 @@ def check_record(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe) 
 
     """
     nodes = _nodes(files)
+    _check_spelling(files, record, recipe, nodes)
     measured = measure(recipe, nodes, plan=record.plan, taken_at=record.seal.taken_at, version=record.producer.version)
     counted = count_nodes(nodes, record.plan.spec.target.min_coverage_percent)
     conclusion = conclude(
@@ -67,6 +78,7 @@ def check_record(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe) 
     claimed = record.model_dump(mode="json", by_alias=True)
     _same({name: claimed[name] for name in derived}, derived, layout.RUN)
     _check_plan(record, recipe, nodes)
+    check_stated(record, recipe, nodes)
     _check_outcomes(record, conclusion)
     _check_images(files, record)
     _check_snapshot(files, measured)
@@ -85,6 +97,23 @@ def _nodes(files: Mapping[str, bytes]) -> NodesDocument:
         raise EvidenceError(
             "E2040", fault.what, where=f"{layout.NODES} {fault.where}".strip(), why=fault.why
         ) from fault
+
+
+def _check_spelling(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe, nodes: NodesDocument) -> None:
+    """Check that the primary documents are written in their one form, and that nothing stands beside the known files.
+
+    Whatever is signed and cannot be derived would be believed: a comment in the recipe, a page of results.
+    """
+    for path, data in (
+        (layout.RECIPE, recipe.canonical),
+        (layout.NODES, nodes.to_bytes()),
+        (layout.RUN, record.to_bytes()),
+    ):
+        if files[path] != data:
+            contradiction(path, "it is not written in its one form")
+    for path in sorted(files.keys() - _KNOWN):
+        if not path.startswith(("ctrf/", "evidence/", "logs/")):
+            contradiction(ascii(path)[1:-1], "no such file is part of a bundle")
 
 
 def _check_plan(record: RunRecord, recipe: Recipe, nodes: NodesDocument) -> None:
@@ -141,15 +170,15 @@ def _check_images(files: Mapping[str, bytes], record: RunRecord) -> None:
     wrong = [image_id for _, image_id, digest in ran | listed if image_digest(image_id) != digest]
     wrong += [image.image_id for image in record.images if image_digest(image.image_id) != image.digest]
     if ran != listed or wrong:
-        _contradiction(f"{layout.RUN} images", "the images of the attempts and the list of images are not the same")
+        contradiction(f"{layout.RUN} images", "the images of the attempts and the list of images are not the same")
     in_bom = container_digests(files[layout.BOM])
     for role in {image.role for image in record.images} | (in_bom.keys() - {"workload"}):
         expected = {image.digest for image in record.images if image.role == role}
         if in_bom.get(role, set()) != expected:
-            _contradiction(layout.BOM, f"the {ascii(role)[:40]} images are not those of run.json")
+            contradiction(layout.BOM, f"the {ascii(role)[:40]} images are not those of run.json")
     seen = {image_digest(image.image_id) for image in record.observed_images} - {""}
     if in_bom.get("workload", set()) != seen:
-        _contradiction(layout.BOM, "the workload images are not those of run.json")
+        contradiction(layout.BOM, "the workload images are not those of run.json")
 
 
 def _check_snapshot(files: Mapping[str, bytes], measured: Measured) -> None:
@@ -163,7 +192,7 @@ def _check_snapshot(files: Mapping[str, bytes], measured: Measured) -> None:
             "E2040", fault.what, where=f"{layout.SNAPSHOT} {fault.where}".strip(), why=fault.why
         ) from fault
     part = "fingerprint" if found.measurements == measured.snapshot.measurements else "measurements"
-    _contradiction(f"{layout.SNAPSHOT} {part}", f"it is not what {layout.NODES} amounts to")
+    contradiction(f"{layout.SNAPSHOT} {part}", f"it is not what {layout.NODES} amounts to")
 
 
 def _check_rendered(files: Mapping[str, bytes], record: RunRecord) -> None:
@@ -172,33 +201,26 @@ def _check_rendered(files: Mapping[str, bytes], record: RunRecord) -> None:
     present = {path for path in files if path.startswith(("ctrf/", "evidence/"))}
     for path in sorted(present | rendered.keys()):
         if files.get(path) != rendered.get(path):
-            _contradiction(path, f"it is not what {layout.RUN} amounts to")
+            contradiction(path, f"it is not what {layout.RUN} amounts to")
 
 
 def _check_logs(files: Mapping[str, bytes], record: RunRecord) -> None:
     """Check bundled logs against their attempts; a separate archive is bound by its digest alone."""
-    kept = {path: data for path, data in files.items() if path.startswith("logs/")}
-    attempts = [attempt.log for check in record.checks for attempt in check.attempts]
-    bundled = {log.path: log.sha256 for log in attempts if log.path}
-    if {path: sha256_prefixed(data) for path, data in kept.items()} != bundled:
-        _contradiction("logs", "the logs are not those of the attempts")
     separate = record.logs.mode is LogsMode.SEPARATE
-    if separate and (bundled or not record.logs.digest):
-        _contradiction(f"{layout.RUN} logs", "separate logs have a digest and do not stand in the bundle")
-    if record.logs.mode is not record.plan.spec.logs or record.logs.files != sum(bool(log.size) for log in attempts):
-        _contradiction(f"{layout.RUN} logs", "mode or number of logs does not fit the attempts")
+    attempts = [(check, attempt.attempt, attempt.log) for check in record.checks for attempt in check.attempts]
+    logs = [(layout.log_path(check.phase, check.name, number), log) for check, number, log in attempts if log.size]
+    if any(log.path != ("" if separate else path) for path, log in logs):
+        contradiction(f"{layout.RUN} logs", "a log stands in another place than its mode and its attempt say")
+    bundled = {} if separate else {path: (log.size, log.sha256) for path, log in logs}
+    kept = {path: (len(data), sha256_prefixed(data)) for path, data in files.items() if path.startswith("logs/")}
+    if kept != bundled:
+        contradiction("logs", "the logs are not those of the attempts")
+    if bool(record.logs.digest) is not separate:
+        contradiction(f"{layout.RUN} logs", "separate logs, and they alone, are bound by the digest of an archive")
+    if record.logs.mode is not record.plan.spec.logs or record.logs.files != len(logs):
+        contradiction(f"{layout.RUN} logs", "mode or number of logs does not fit the attempts")
 
 
 def _same(claimed: object, derived: object, where: str) -> None:
     if found := first_difference(claimed, derived):
-        _contradiction(f"{where} {found.place}", f"claimed {found.claimed}, derived {found.derived}")
-
-
-def _contradiction(where: str, why: str) -> NoReturn:
-    raise EvidenceError(
-        "E2080",
-        "the bundle claims what does not follow from it",
-        where=where,
-        why=why,
-        fix="do not use this bundle; it was built wrongly or forged by whoever signed it",
-    )
+        contradiction(f"{where} {found.place}", f"claimed {found.claimed}, derived {found.derived}")

@@ -185,7 +185,11 @@ def _passed(asked: Interrogation, duties: DutiesResult, _: Demands) -> None:
     end = duties.derived.conclusion
     match end.verdict:
         case Verdict.PASSED:
-            asked.yes(f"{end.counts.passed} passed, and the cluster is what the recipe asks for", *_skips(duties))
+            asked.yes(
+                f"{end.counts.passed} passed, and the cluster is what the recipe asks for",
+                *_skips(duties),
+                *_retried(duties),
+            )
         case Verdict.MISMATCHED:
             rows = [
                 f"{row.name}: recipe {row.recipe}, cluster {row.observed}: {row.describe()}"
@@ -203,6 +207,12 @@ def _skips(duties: DutiesResult) -> list[str]:
         for check in checks
         if check.status is CheckStatus.SKIPPED
     ]
+
+
+def _retried(duties: DutiesResult) -> list[str]:
+    checks = duties.record.checks if duties.record else []
+    retried = [check for check in checks if len(check.attempts) > 1]
+    return [f"retried: {c.phase.value}/{c.name}: {', then '.join(a.status for a in c.attempts)}" for c in retried]
 
 
 def _recent(asked: Interrogation, duties: DutiesResult, demands: Demands) -> None:

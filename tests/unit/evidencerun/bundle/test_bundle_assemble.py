@@ -210,7 +210,13 @@ def test_checks_without_an_attempt_say_why(composed_run, compose_catalog):
         {"name": "node-agreement", "phase": "deployment"},
         {"name": "gpu-ready", "phase": "conformance", "excluded": True},
     )
-    bundle = assemble(composed_run.with_changes(checks=checks, attempts=(), seal={"reason": "cancelled"}).inputs())
+    changes = {
+        "recipe": composed_run.recipe + b"  conformance:\n    checks: [gpu-ready]\n",
+        "policy": {"catalog": [entry]},
+        "spec": {"checks": {"skip": ["gpu-ready"]}},
+        "seal": {"reason": "cancelled"},
+    }
+    bundle = assemble(composed_run.with_changes(checks=checks, attempts=(), **changes).inputs())
     found = [(check.status.value, check.reason) for check in record_of(bundle).checks]
     assert found == [("other", "not-run"), ("other", "not-in-catalog"), ("skipped", "excluded")]
     predicate = json.loads(bundle.files[layout.STATEMENT])["predicate"]
@@ -220,6 +226,7 @@ def test_checks_without_an_attempt_say_why(composed_run, compose_catalog):
 
 
 STATUSES = st.sampled_from(["passed", "failed", "skipped", "other"])
+REASONS = {"other": "timeout", "skipped": "stated"}
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
 
@@ -238,7 +245,7 @@ def test_whatever_a_run_was_its_bundle_keeps_its_word(
 ):
     names = ["expected-resources", "node-agreement"]
     attempts = [
-        COMPOSED.attempt(name, status=status, reason="timeout" if status == "other" else "", message=text)
+        COMPOSED.attempt(name, status=status, reason=REASONS.get(status, ""), message=text)
         for name, (status, text) in zip(names, outcomes, strict=False)
     ]
     if retried and attempts:

@@ -155,6 +155,8 @@ def incomplete_runs(run, attempt, node, catalog):
     mandatory = {"catalog": [catalog("expected-resources"), catalog("node-agreement", mandatory=True)]}
     planned = [{"name": e["name"], "phase": "deployment", "entry": e} for e in mandatory["catalog"]]
     one = {"name": "expected-resources", "phase": "deployment", "entry": catalog("expected-resources")}
+    two = {"name": "node-agreement", "phase": "deployment", "entry": catalog("node-agreement")}
+    more = run().recipe + b"  conformance:\n    checks: [gpu-ready]\n"
     silent = node(2, state="missing", report=None, reason="0/3 nodes are available", reportDigest="", podUid="")
     skipped = {"status": "skipped", "reason": "stated"}
     return {
@@ -164,11 +166,13 @@ def incomplete_runs(run, attempt, node, catalog):
         "mandatory skipped": run(
             policy=mandatory, checks=tuple(planned), attempts=(passed, attempt("node-agreement", **skipped))
         ),
-        "not in the catalog": run(checks=(one, {"name": "node-agreement", "phase": "deployment"}), attempts=(passed,)),
-        "excluded": run(
-            checks=(one, {"name": "node-agreement", "phase": "deployment", "excluded": True}), attempts=(passed,)
+        "not in the catalog": run(
+            policy={"catalog": [one["entry"]]}, checks=(one, two | {"entry": None}), attempts=(passed,)
         ),
-        "narrowed by phase": run(checks=(one,), attempts=(passed,)),
+        "excluded": run(
+            spec={"checks": {"skip": ["node-agreement"]}}, checks=(one, two | {"excluded": True}), attempts=(passed,)
+        ),
+        "narrowed by phase": run(recipe=more, spec={"phases": ["deployment"]}),
         "node missing": run(nodes=(node(1), silent)),
         "cancelled": run(seal={"reason": "cancelled"}),
         "deadline": run(seal={"reason": "deadline"}),

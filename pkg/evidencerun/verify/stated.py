@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a signer can only state must at least not contradict itself: plan, nodes, attempts, redaction.
+
+None of this can be derived. But each part says more than one thing, and a lie in one place needs its fellows in others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Final
+
+from evidencerun.bundle.checks import milliseconds
+from evidencerun.bundle.record import AttemptRun, CheckRun, RunRecord
+from evidencerun.ctrf.redact import published_extra, published_provenance
+from evidencerun.recipe import Recipe
+from evidencerun.snapshot.nodes import NodeEntry, NodesDocument
+from evidencerun.validation.outcome import ending_contradiction
+from evidencerun.validation.plan import PlannedCheck
+from evidencerun.validation.plan_rules import check_faults
+from evidencerun.validation.spec import Redaction
+from evidencerun.validation.storeapi import AttemptState, CheckStatus, ContainerEnding
+from evidencerun.verify.compare import contradiction
+
+_REPORT_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_REPLACED: Final = re.compile(r"(?:(?:n[0-9]{5}-)?(?:node|id)-[0-9a-f]{12})?")
+"""What redaction leaves of an identifier: nothing, or the HMAC that stands for it."""
+_ROLES: Final = frozenset({"check", "probe"})
+_RAN: Final = frozenset({CheckStatus.PASSED, CheckStatus.FAILED, CheckStatus.SKIPPED})
+_RUN: Final = "run.json"
+_NODES: Final = "nodes.json"
+
+
+def check_stated(record: RunRecord, recipe: Recipe, nodes: NodesDocument) -> None:
+    """Refuse a record whose statements contradict each other, the recipe or nodes.json.
+
+    Raises:
+        EvidenceError: E2080 with the place.
+
+    """
+    _plan(record, recipe)
+    _nodes(record, nodes)
+    for check, planned in zip(record.checks, record.plan.checks, strict=True):
+        _check(record, check, planned)
+    if any(image.role not in _ROLES for image in record.images):
+        contradiction(f"{_RUN} images", "an image ran in a role that there is not")
+    _redaction(record, nodes)
+
+
+def _plan(record: RunRecord, recipe: Recipe) -> None:
+    plan = record.plan
+    for fault in check_faults(plan, recipe):
+        contradiction(f"{_RUN} plan", fault)
+    if plan.policy.name != plan.spec.policy:
+        contradiction(f"{_RUN} plan.policy.name", "the run names another policy")
+    if record.producer.name != "evidencerun":
+        contradiction(f"{_RUN} producer.name", "the predicate names another producer")
+
+
+def _nodes(record: RunRecord, nodes: NodesDocument) -> None:
+    asked = record.plan.spec.target.pools
+    pools = {pool.name for pool in record.plan.policy_spec.pools if not asked or pool.name in asked}
+    for number, entry in enumerate(nodes.nodes):
+        if why := _node_fault(entry, run_uid=record.plan.run.uid, pools=pools):
+            contradiction(f"{_NODES} nodes.{number}", why)
+    reported = [entry for entry in nodes.nodes if entry.report]
+    for what, values in (
+        ("name", [entry.facts.name for entry in nodes.nodes]),
+        ("report", [entry.report_digest for entry in reported]),
+        ("pod", [entry.pod_uid for entry in reported if entry.pod_uid]),
+    ):
+        if len(set(values)) != len(values):
+            contradiction(f"{_NODES} nodes", f"two nodes have the same {what}")
+
+
+def _node_fault(entry: NodeEntry, *, run_uid: str, pools: set[str]) -> str:
+    if entry.facts.pool not in pools:
+        return "its pool is none of those that policy and run name"
+    if entry.report is None:
+        return ""
+    if entry.report.run_uid != run_uid:
+        return "its report is of another run"
+    if entry.report.node_name != entry.facts.name:
+        return "its report is about another node"
+    return "" if _REPORT_DIGEST.fullmatch(entry.report_digest) else "its report has no digest"
+
+
+def _check(record: RunRecord, check: CheckRun, planned: PlannedCheck) -> None:
+    where = f"{_RUN} checks {check.name}"
+    if check.attempts and (planned.entry is None or planned.excluded):
+        contradiction(where, "a check that was not to run has attempts")
+    if published_extra(check.extra, Counter()) != check.extra:
+        contradiction(f"{where} extra", "it holds what is never published")
+    if published_provenance(check.provenance, Counter()) != check.provenance:
+        contradiction(f"{where} provenance", "it holds what is never published")
+    image = planned.entry.image if planned.entry else ""
+    foreign = image != record.plan.images.evidencerun
+    redacted = record.plan.policy_spec.redaction is not Redaction.NONE
+    if check.attempts and check.message and foreign and redacted:
+        contradiction(f"{where} message", "the redaction leaves no message of a check that is not our own")
+    for attempt in check.attempts:
+        if why := _attempt_fault(attempt, image):
+            contradiction(f"{where} attempt {attempt.attempt}", why)
+
+
+def _attempt_fault(attempt: AttemptRun, image: str) -> str:
+    if attempt.image != image:
+        return "it ran another image than the policy's"
+    if not attempt.image_digest and (attempt.started_at or attempt.status in _RAN):
+        return "its container ran, and the digest of its image is not known"
+    if attempt.duration != milliseconds(attempt.started_at, attempt.finished_at):
+        return "its duration is not the time from its start to its end"
+    log = attempt.log
+    if bool(log.size) is not bool(log.sha256) or (log.complete and attempt.state is not AttemptState.ENDED):
+        return "its log contradicts itself"
+    if attempt.state is not AttemptState.ENDED:
+        ended = attempt.status is not CheckStatus.PENDING or attempt.reason
+        return "it has an outcome and had not ended" if ended else ""
+    ending = ContainerEnding(exit_code=attempt.exit_code, signal=attempt.signal, reason=attempt.ending[:4096])
+    return ending_contradiction(ending, attempt.status, attempt.reason)
+
+
+def _redaction(record: RunRecord, nodes: NodesDocument) -> None:
+    asked, done = record.plan.policy_spec.redaction, record.redaction
+    if done.policy != asked.value or bool(done.version) is (asked is Redaction.NONE):
+        contradiction(f"{_RUN} redaction", f"the policy asks for {asked.value}")
+    if asked is Redaction.NONE:
+        return
+    for number, entry in enumerate(nodes.nodes):
+        facts, report = entry.facts, entry.report
+        shown = [facts.uid, facts.name, facts.boot_id, facts.machine_id, facts.system_uuid, entry.pod_uid]
+        shown += [report.node_name, report.boot_id] if report else []
+        if not all(_REPLACED.fullmatch(value) for value in shown):
+            contradiction(f"{_NODES} nodes.{number}", "an identifier stands in it that the redaction replaces")

@@ -96,7 +96,7 @@ def check_inventory(files: Mapping[str, bytes], manifest: Manifest) -> None:
             "E2005",
             "a file is in the bundle that the manifest does not list",
             where=ascii(extra[0])[1:-1],
-            why=f"{len(extra)} such files",
+            why=f"{len(extra)} such file{'' if len(extra) == 1 else 's'}",
             fix="remove it if you put it there; otherwise do not use this bundle",
         )
     for path, file in listed.items():

@@ -71,9 +71,11 @@ def _lines(files: Mapping[str, bytes]) -> Iterator[str]:
     for name, member in predicate.fingerprint.items():
         yield f"  {plain_text(name):<14}{plain_text(_value(member))}"
     yield ""
-    yield f"Criteria    matched: {predicate.criteria_match.matched}"
+    yield f"Criteria    {'matched' if predicate.criteria_match.matched else 'not matched'}; recipe | cluster | outcome"
     for row in predicate.criteria_match.per_dimension:
-        words = [str(row.get(key, "")) for key in ("recipeRequires", "fingerprintProvides", "match")]
+        asked, seen, match = (str(row.get(key, "")) for key in ("recipeRequires", "fingerprintProvides", "match"))
+        # AICR's word for a dimension that the recipe leaves open is `matched`; nothing was compared there.
+        words = [asked or "-", seen or "-", match if asked else "not asked"]
         yield f"  {plain_text(str(row.get('dimension', ''))):<14}{' | '.join(plain_text(word) for word in words)}"
     yield ""
     if layout.RUN in files:

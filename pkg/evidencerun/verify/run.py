@@ -226,13 +226,21 @@ def _recent(asked: Interrogation, duties: DutiesResult, demands: Demands) -> Non
     except ValueError:
         asked.no(Outcome.STALE, "E2603", f"the signer's time cannot be read: {text}")
         return
-    detail = f"{age / 86400:.1f} days by the signer's clock, limit {demands.max_age / 86400:.1f}"
+    detail = f"{_span(age)} old by the signer's clock, limit {_span(demands.max_age)}"
     if age < -_CLOCK_SKEW:
         asked.no(Outcome.STALE, "E2602", f"the signer's clock says {text}, which is in the future")
     elif age > demands.max_age:
         asked.no(Outcome.STALE, "E2601", detail)
     else:
         asked.yes(detail)
+
+
+def _span(seconds: float) -> str:
+    """Return a length of time in a unit in which it is not rounded to nothing."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{max(0, seconds):.0f} s"
 
 
 def _policy(asked: Interrogation, _: DutiesResult, demands: Demands) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from evidencerun.bundle.assemble import assemble
 from evidencerun.bundle.escape import markdown, plain_text
 from evidencerun.errors import EvidenceError
+from evidencerun.report.contents import render_contents
 from evidencerun.report.text import render
 from evidencerun.verify.run import refused, verify_bundle
 
@@ -54,6 +55,12 @@ def test_nothing_from_a_bundle_reaches_the_terminal_raw(composed_run, compose_at
     for path in ("evidence/deployment.md",):
         page = bundle.files[path].decode()
         assert all(char == "\n" or char.isprintable() for char in page)
+
+
+def test_what_the_recipe_leaves_open_is_not_shown_as_matched(sealed_bundle):
+    rows = dict(line.split(None, 1) for line in render_contents(sealed_bundle).splitlines() if line.count(" | ") == 2)
+    assert rows["accelerator"] == "none | none | matched"
+    assert rows["intent"] == "- | - | not asked"
 
 
 def test_errors_with_hostile_places_are_escaped():

@@ -133,6 +133,15 @@ def test_age(sealed_bundle, signing_key, days, age, outcome, code):
     assert (report.exit_code, question(report, QuestionId.RECENT).code) == (outcome, code)
 
 
+@pytest.mark.parametrize(
+    ("limit", "words"), [(1, "limit 1 s"), (5400, "limit 90.0 min"), (90 * 86400, "limit 90.0 days")]
+)
+def test_an_age_is_said_in_a_unit_that_shows_it(sealed_bundle, signing_key, limit, words):
+    now = datetime(2026, 9, 20, 10, 3, 40, tzinfo=UTC)
+    report = verify_bundle(sealed_bundle, now=now, key_pem=signing_key.pem, max_age=limit)
+    assert words in question(report, QuestionId.RECENT).detail
+
+
 def test_a_failed_check(judge, composed_run, compose_attempt):
     attempts = (compose_attempt("expected-resources", status="failed", message="Deployment demo-web is missing"),)
     skipped = compose_attempt("node-agreement", status="skipped", reason="stated", message="single machine")

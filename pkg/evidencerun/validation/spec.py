@@ -69,16 +69,22 @@ class RecipeSource(SpecModel):
 class CheckSelection(SpecModel):
     """Narrowing of the declared checks; it is disclosed everywhere."""
 
-    only: Annotated[list[Name], Field(max_length=CATALOG_MAX)] = []
-    skip: Annotated[list[Name], Field(max_length=CATALOG_MAX)] = []
+    only: Annotated[
+        list[Name], Field(max_length=CATALOG_MAX, description="Run these of the declared checks and no other.")
+    ] = []
+    skip: Annotated[
+        list[Name], Field(max_length=CATALOG_MAX, description="Leave these of the declared checks out.")
+    ] = []
 
 
 class Target(SpecModel):
     """Which nodes are looked at."""
 
-    pools: Annotated[list[Name], Field(max_length=16)] = []
+    pools: Annotated[list[Name], Field(max_length=16, description="Pools of the policy; empty means all.")] = []
     max_nodes: Annotated[int, Field(ge=1, le=NODES_MAX)] | None = None
-    min_coverage_percent: Annotated[int, Field(ge=1, le=100)] = 100
+    min_coverage_percent: Annotated[
+        int, Field(ge=1, le=100, description="Share of the target nodes that must report for Passed.")
+    ] = 100
 
 
 class PvcDelivery(SpecModel):
@@ -101,22 +107,30 @@ class Delivery(SpecModel):
 
     pvc: PvcDelivery | None = None
     oci: OciDelivery | None = None
-    logs: bool = False
+    logs: Annotated[bool, Field(description="Deliver the archive of the checks' logs too; logs are not redacted.")] = (
+        False
+    )
 
 
 class RunSpec(SpecModel):
     """`EvidenceRun.spec`; immutable but for `cancel`, which goes from false to true only."""
 
     recipe: RecipeSource
-    policy: ObjectName = "default"
-    phases: Annotated[list[Phase], Field(max_length=3)] = []
-    fingerprint_only: bool = False
+    policy: Annotated[ObjectName, Field(description="Name of the EvidencePolicy, which says what checks exist.")] = (
+        "default"
+    )
+    phases: Annotated[
+        list[Phase], Field(max_length=3, description="Only these phases of the recipe's validation; empty means all.")
+    ] = []
+    fingerprint_only: Annotated[bool, Field(description="Look at the nodes and run no check.")] = False
     checks: CheckSelection = CheckSelection()
     target: Target = Target()
-    deadline: Duration = "2h"
+    deadline: Annotated[Duration, Field(description="When the run is over at the latest, such as 90s, 15m or 2h.")] = (
+        "2h"
+    )
     logs: LogsMode = LogsMode.SEPARATE
     deliver: Delivery | None = None
-    cancel: bool = False
+    cancel: Annotated[bool, Field(description="true ends the run; what is known by then is sealed.")] = False
 
 
 class Access(StrEnum):
@@ -153,8 +167,10 @@ class PolicyLimits(SpecModel):
     """Upper bounds that a run cannot exceed."""
 
     max_nodes: Annotated[int, Field(ge=1, le=NODES_MAX)] = NODES_MAX
-    max_deadline: Duration = "6h"
-    max_concurrent_runs: Annotated[int, Field(ge=1, le=100)] = 4
+    max_deadline: Annotated[Duration, Field(description="Greatest deadline that a run may ask for.")] = "6h"
+    max_concurrent_runs: Annotated[
+        int, Field(ge=1, le=100, description="Runs at work at the same time; others wait.")
+    ] = 4
     probe: Duration = "10m"
     """From Planned until every target node has reported; stragglers are named then."""
     seal: Duration = "15m"
@@ -164,7 +180,7 @@ class PolicyLimits(SpecModel):
 class Retention(SpecModel):
     """How long things are kept after a run has ended."""
 
-    bundles: Duration = "90d"
+    bundles: Annotated[Duration, Field(description="Sealed bundles in the store.")] = "90d"
     runs: Duration = "7d"
 
 

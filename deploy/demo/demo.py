@@ -36,6 +36,12 @@ EXAMPLES = REPOSITORY / "deploy" / "examples"
 NAMESPACE = "evidence"
 RUN = "quickstart"
 EVR = Path(sys.executable).with_name("evr")
+_NEXT = (
+    'eval "$(deploy/local/cluster env)"',
+    'export PATH="$PWD/.venv/bin:$(deploy/local/tools bin):$PATH"',
+    "kubectl get evr -n evidence; the end: make cluster-down",
+)
+"""How to go on by hand in the cluster that stays."""
 
 
 def install_component(env: Mapping[str, str]) -> None:
@@ -81,15 +87,16 @@ def fetch(env: Mapping[str, str]) -> None:
     call([EVR, "pull", RUN, "-n", NAMESPACE, "-d", OUT, "--key", "--unpack"], env=env)
 
 
-def verify(env: Mapping[str, str]) -> None:
-    """Verify the archive, with the report on the screen, and the directory."""
+def verify(env: Mapping[str, str]) -> str:
+    """Verify the archive, with the report on the screen, and the directory; return what it claims about hardware."""
     asked: list[str | Path] = ["--key", OUT / "evidence.pub", "--recipe", OUT / "recipe.yaml", "--max-age", "1h"]
     call([EVR, "verify", OUT / "bundle.tar.gz", *asked], env=env)
-    answer([EVR, "verify", OUT / "bundle", *asked], env=env)
+    report = json.loads(answer([EVR, "verify", OUT / "bundle", *asked, "-o", "json"], env=env))
     print("    the unpacked directory verifies as well")
+    return str(report["hardwareClaim"])
 
 
-def summary(found: Mapping[str, Any]) -> None:
+def summary(found: Mapping[str, Any], claim: str) -> None:
     """What came out, in a few lines; DemoError unless the verdict is Passed."""
     status = found["status"]
     print("=== summary")
@@ -97,7 +104,8 @@ def summary(found: Mapping[str, Any]) -> None:
         print(f"  {name:10} {status.get(name)}")
     print(f"  {'signer':10} {status['bundle']['signer']}")
     print(f"  {'bundle':10} {OUT / 'bundle.tar.gz'} ({status['bundle']['size']} bytes)")
-    print(f"  {'claims':10} accelerator none, from a PCI read on every node: nothing is claimed about GPUs")
+    print(f"  {'claims':10} {claim}")
+    print(f"  {'next':10} {'; '.join(_NEXT)}")
     if status.get("verdict") != "Passed":
         raise DemoError(f"the verdict is {status.get('verdict')}, expected Passed")
 
@@ -114,8 +122,8 @@ def demo() -> None:
     with step("fetch the bundle"):
         fetch(env)
     with step("verify it"):
-        verify(env)
-    summary(found)
+        claim = verify(env)
+    summary(found, claim)
 
 
 def main(arguments: list[str]) -> int:

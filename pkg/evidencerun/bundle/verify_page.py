@@ -107,6 +107,7 @@ _DOCUMENTATION: Final = """# Verify a bundle without EvidenceRun
 A bundle can be checked with three programs that have nothing to do with us: cosign (3 or later), jq (1.6 or later) and
 sha256sum. Unpack the archive into an empty folder, put the signer's public key beside it, and run the commands in the
 folder. Take the key from a source that you trust: the ConfigMap `evidence-public` of the cluster, or its owner.
+(After `evr pull --key --unpack` folder and key are there: `cd bundle` is enough.)
 
 ```sh
 mkdir bundle && tar -xzf bundle.tar.gz -C bundle && cd bundle

@@ -232,3 +232,9 @@ LABEL_NAMES_BYTES_MAX: Final = 4 * MIB
 """Node names listed for all labels together, once per encoding; after that lists are cut, with exact counts."""
 TAR_HEADER_MAX: Final = 1 * KIB
 """One extended header of a bundle's archive; path, owner and three times take about 500 bytes."""
+JSON_VALUES_MAX: Final = 4_000_000
+"""Members and items of a JSON document where the caller names no limit of its own; each takes some 60 bytes of memory."""
+NODES_VALUES_MAX: Final = 10_000_000
+"""Members and items of nodes.json: 5,000 nodes with 1,500 readings each are 7.5 million."""
+REPORT_VALUES_MAX: Final = 100_000
+"""Members and items of what a node or a check sends: 4,096 PCI functions with seven members are 29,000."""

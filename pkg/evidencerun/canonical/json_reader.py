@@ -15,16 +15,23 @@ from evidencerun.errors import InputError
 _STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
 """Texts and brackets. A text that never ends is one match as well: else each of its quotes would begin a search of its
 own to the end of the document, which takes hours for a megabyte of escaped quotes."""
+_STRUCTURE_AND_COMMAS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]},]', re.DOTALL)
 _NUMBER_DIGITS_MAX: Final = 400
 
 
 def parse_json(
-    data: bytes, *, what: str, max_bytes: int = limits.RECIPE_MAX, max_depth: int = limits.JSON_DEPTH_MAX
+    data: bytes,
+    *,
+    what: str,
+    max_bytes: int = limits.RECIPE_MAX,
+    max_depth: int = limits.JSON_DEPTH_MAX,
+    max_values: int = limits.JSON_VALUES_MAX,
 ) -> object:
     """Return the JSON document in `data` as dict, list, str, int, float, bool and None.
 
     Refused: duplicate keys, NaN and infinities (also as `1e999`), numbers of more than 400 digits, lone
-    surrogates, anything but UTF-8, a byte order mark, more than `max_bytes` bytes or `max_depth` levels of nesting.
+    surrogates, anything but UTF-8, a byte order mark, more than `max_bytes` bytes, `max_depth` levels of nesting or
+    `max_values` values (members and items; an empty list of two bytes takes 56 bytes of memory).
 
     Raises:
         InputError: with line and column where the document breaks a rule; `what` names it.
@@ -36,7 +43,7 @@ def parse_json(
         text = data.decode()
     except UnicodeDecodeError as fault:
         _refuse("E1102", f"{what} is not UTF-8", f"byte {fault.start}", fault.reason)
-    _check_depth(data, what, max_depth)
+    _check_structure(data, what, max_depth, max_values)
     strict = _StrictDecoder(what)
     try:
         value = strict.decoder.decode(text)
@@ -47,20 +54,30 @@ def parse_json(
     return value
 
 
-def _check_depth(data: bytes, what: str, max_depth: int) -> None:
-    """Refuse deep nesting before the decoder recurses into it."""
-    depth = 0
-    for token in _STRUCTURE.finditer(data):
-        opener = token.group()
-        if opener in (b"[", b"{"):
+def _check_structure(data: bytes, what: str, max_depth: int, max_values: int) -> None:
+    """Refuse deep nesting before the decoder recurses into it, and too many values before it makes them."""
+    depth, values = 0, 1
+    # Commas in texts count here, which is fast and nearly always enough to see that there are not too many.
+    many = data.count(b",") + data.count(b"[") + data.count(b"{") >= max_values
+    for token in (_STRUCTURE_AND_COMMAS if many else _STRUCTURE).finditer(data):
+        mark = token.group()
+        if mark in (b"[", b"{"):
             depth += 1
+            values += 1
             if depth > max_depth:
-                line = data.count(b"\n", 0, token.start()) + 1
-                column = token.start() - data.rfind(b"\n", 0, token.start())
-                where = f"line {line}, column {column}"
-                _refuse("E1108", f"{what} is nested too deeply", where, f"at most {max_depth} levels are read")
-        elif opener in (b"]", b"}"):
+                _refuse_at(token.start(), data, "E1108", f"{what} is nested too deeply", f"at most {max_depth} levels")
+        elif mark in (b"]", b"}"):
             depth -= 1
+        elif mark == b",":
+            values += 1
+        if values > max_values:
+            _refuse_at(token.start(), data, "E1107", f"{what} has too many values", f"at most {max_values}")
+
+
+def _refuse_at(start: int, data: bytes, code: str, what: str, most: str) -> NoReturn:
+    line = data.count(b"\n", 0, start) + 1
+    column = start - data.rfind(b"\n", 0, start)
+    _refuse(code, what, f"line {line}, column {column}", f"{most} are read")
 
 
 class _StrictDecoder:

@@ -109,7 +109,7 @@ def load_nodes(data: bytes) -> NodesDocument:
             that are no strict JSON; E1421 for nodes out of order, twice, or with a report that does not fit the state.
 
     """
-    plain = parse_json(data, what="nodes.json", max_bytes=limits.NODES_DOCUMENT_MAX)
+    plain = parse_json(data, what="nodes.json", max_bytes=limits.NODES_DOCUMENT_MAX, max_values=limits.NODES_VALUES_MAX)
     try:
         document = NodesDocument.model_validate(plain)
     except ValidationError as fault:

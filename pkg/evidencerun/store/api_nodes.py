@@ -70,7 +70,9 @@ async def _probe(request: web.Request) -> tuple[Run, Caller]:
 
 def _read_report(body: bytes) -> tuple[bytes, NodeReport]:
     content = inflate(body, what="the report", limit=limits.REPORT_MAX)
-    return content, parse_model(NodeReport, content, what="the report", limit=limits.REPORT_MAX)
+    return content, parse_model(
+        NodeReport, content, what="the report", limit=limits.REPORT_MAX, values=limits.REPORT_VALUES_MAX
+    )
 
 
 def _check_claims(report: NodeReport, run: Run, caller: Caller) -> None:

@@ -75,9 +75,9 @@ def inflate(data: bytes, *, what: str, limit: int) -> bytes:
     return content
 
 
-def parse_model(model: type[M], data: bytes, *, what: str, limit: int, depth: int = limits.REPORT_JSON_DEPTH) -> M:
+def parse_model(model: type[M], data: bytes, *, what: str, limit: int, values: int = limits.JSON_VALUES_MAX) -> M:
     """Return `data` as a model; raises `RefusalError` 422 naming each faulty field, or the reader's `InputError`."""
-    document = parse_json(data, what=what, max_bytes=limit, max_depth=depth)
+    document = parse_json(data, what=what, max_bytes=limit, max_depth=limits.REPORT_JSON_DEPTH, max_values=values)
     try:
         return model.model_validate(document)
     except ValidationError as fault:

@@ -85,7 +85,13 @@ def _entry(folder: RunFolder, facts: NodeFacts, stragglers: Mapping[str, str]) -
 
 def parse_report(content: bytes) -> NodeReport:
     """Return a report as a model; raises `InputError` for bytes that break JSON's rules, `ValidationError`."""
-    plain = parse_json(content, what="the node report", max_bytes=limits.REPORT_MAX, max_depth=limits.REPORT_JSON_DEPTH)
+    plain = parse_json(
+        content,
+        what="the node report",
+        max_bytes=limits.REPORT_MAX,
+        max_depth=limits.REPORT_JSON_DEPTH,
+        max_values=limits.REPORT_VALUES_MAX,
+    )
     return NodeReport.model_validate(plain)
 
 

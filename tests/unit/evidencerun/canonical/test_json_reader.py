@@ -50,6 +50,17 @@ def test_the_position_is_named() -> None:
         parse_json(b'{\n"a": x}', what="the document")
 
 
+def test_too_many_values_are_refused_before_they_are_made() -> None:
+    for document in (b"[" + b"[]," * 9 + b"[]]", b"[1,2,3,4,5,6,7,8,9,10,11]", b'{"a":[1,2,3,4,5,6,7,8,9,10]}'):
+        with pytest.raises(InputError) as caught:
+            parse_json(document, what="x", max_values=10)
+        assert caught.value.code == "E1107"
+
+
+def test_commas_and_brackets_in_texts_are_no_values() -> None:
+    assert parse_json(b'["[{,,,,,,,,,,,\\",,,,,", 2]', what="x", max_values=10) == ['[{,,,,,,,,,,,",,,,,', 2]
+
+
 def test_brackets_in_texts_are_no_nesting() -> None:
     document = json.dumps(["[" * 100, '"' * 100, "\\" * 101]).encode()
 

@@ -233,7 +233,7 @@ LABEL_NAMES_BYTES_MAX: Final = 4 * MIB
 TAR_HEADER_MAX: Final = 1 * KIB
 """One extended header of a bundle's archive; path, owner and three times take about 500 bytes."""
 JSON_VALUES_MAX: Final = 4_000_000
-"""Members and items of a JSON document where the caller names no limit of its own; each takes some 60 bytes of memory."""
+"""Members and items of a JSON document of which the caller names no limit; each takes some 60 bytes."""
 NODES_VALUES_MAX: Final = 10_000_000
 """Members and items of nodes.json: 5,000 nodes with 1,500 readings each are 7.5 million."""
 REPORT_VALUES_MAX: Final = 100_000

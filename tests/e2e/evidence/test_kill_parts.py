@@ -32,9 +32,15 @@ def holder(installed: Any) -> Iterator[Any]:
         yield installed
 
 
+def _only_local(cluster: Any) -> None:
+    if cluster.flavour != "local":
+        pytest.skip("processes are stopped and volumes handed out by hand, which only the local cluster allows")
+
+
 @pytest.fixture
 def held(holder: Any, trial_image: str) -> Iterator[HeldRun]:
     """A run that can be led through all states."""
+    _only_local(holder)
     run = HeldRun(lab=Evidence(cluster=holder), image=trial_image, unique=secrets.token_hex(3))
     yield run
     run.clear()
@@ -139,6 +145,7 @@ def test_the_sealer_is_killed_while_it_seals(
 ):
     """A bundle with megabytes of log, so that checking it takes the sealer a moment."""
     cluster = evidence.cluster
+    _only_local(cluster)
     (number,) = processes(until_ready(cluster, "sealer")["metadata"]["uid"])
     os.kill(number, signal.SIGSTOP)
     spec = {

@@ -16,7 +16,8 @@ from disturbances import no_probe_on, node_of_volume, spare_node, until_ready
 from evidence_lab import PROBES, SYSTEM, Evidence, recipe
 from trial_checks import entry
 
-SIZE = "24m"
+ROOM_KIB = 16 * 1024
+"""More than a run needs, little enough to fill at once; on top of what the volume holds already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,21 +58,20 @@ def small_volume(installed: Any) -> Iterator[SmallVolume]:
     volume = installed.get("pv", claim)
     path = volume["spec"]["local"]["path"]
     found = SmallVolume(cluster=installed, number=node_of_volume(volume).removeprefix("node"), path=path)
-    _stand_still(installed, 0)
     beside = f"{path}.small"
-    found.node("mkdir", "-p", beside)
-    found.node("mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0777", "tmpfs", beside)
-    found.node("cp", "-a", f"{path}/.", beside)
-    found.node("mount", "--bind", beside, path)
+    _stand_still(installed, 0)
     try:
+        used = int(found.node("du", "-sk", path).split()[0])
+        found.node("mkdir", "-p", beside)
+        found.node("mount", "-t", "tmpfs", "-o", f"size={used + ROOM_KIB}k,mode=0777", "tmpfs", beside)
+        found.node("cp", "-a", f"{path}/.", beside)
+        found.node("mount", "--bind", beside, path)
         _stand_still(installed, 1)
         yield found
     finally:
         _stand_still(installed, 0)
-        found.node("umount", path)
-        found.node("cp", "-a", f"{beside}/.", path)
-        found.node("umount", beside)
-        found.node("rmdir", beside)
+        script = f"umount {path} && cp -a {beside}/. {path}; umount {beside}; rmdir {beside}"
+        found.node("sh", "-c", script)
         _stand_still(installed, 1)
 
 

@@ -7,6 +7,7 @@ recipe says about images is a wish. A component without a seen image says so.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from evidencerun.bom.images import image_digest, parse_reference
 _NAMESPACE: Final = uuid.UUID("6f0d4a0e-5c0a-5d3b-9d0b-3d6f6a2c1e77")
 """Our own namespace of name-based UUIDs, made once; with it a serial number follows from run and time."""
 UNKNOWN: Final = "unknown"
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,9 @@ def _application(part: DeployedComponent, recipe_name: str, seen: Sequence[SeenI
         name=part.name,
         version=part.version or None,
         bom_ref=f"recipe:{recipe_name}/{part.name}",
-        purl=PackageURL("helm", None, part.chart, part.version or None) if part.chart else None,
+        purl=PackageURL("helm", None, part.chart, part.version or None)
+        if _PLAIN_NAME.fullmatch(part.chart.rpartition("/")[2])
+        else None,
         properties=[Property(name=name, value=value) for name, value in facts.items() if value],
     )
 
@@ -132,8 +136,11 @@ def _container(ref: str, group: Sequence[SeenImage]) -> Component:
     )
 
 
-def _purl(image: str, digest: str) -> PackageURL:
+def _purl(image: str, digest: str) -> PackageURL | None:
+    """Return the image's package URL; none for a name that no registry has: checks report names as they find them."""
     reference = parse_reference(image)
+    if not _PLAIN_NAME.fullmatch(reference.short_name):
+        return None
     qualifiers = {"repository_url": reference.repository}
     if reference.tag:
         qualifiers["tag"] = reference.tag

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from evidencerun.attest.statement import unsigned_statement
-from evidencerun.bom.cyclonedx_bom import DeployedComponent, SeenImage, build_bom
 from evidencerun.bom.images import image_digest
 from evidencerun.bundle import layout
 from evidencerun.bundle.archive import write_archive
 from evidencerun.bundle.artifact import build_artifact
+from evidencerun.bundle.bom_of import bom_of
 from evidencerun.bundle.checks import CheckContext, check_runs, epoch_milliseconds
 from evidencerun.bundle.derive import (
     Measured,
@@ -248,45 +248,11 @@ def _files(parts: _Parts, record: RunRecord) -> dict[str, bytes]:
         layout.SNAPSHOT: parts.measured.snapshot.to_yaml(),
         layout.NODES: parts.nodes.to_bytes(),
         layout.RUN: record.to_bytes(),
-        layout.BOM: _bom(record, parts.recipe),
+        layout.BOM: bom_of(record, parts.recipe),
         layout.VERIFY_PAGE: verify_page(),
         **phase_reports(record),
         **phase_pages(record),
     }
-
-
-def _bom(record: RunRecord, recipe: Recipe) -> bytes:
-    own = [SeenImage(image=image.image, image_id=image.image_id, role=image.role) for image in record.images]
-    workloads = [
-        SeenImage(
-            image=seen.image,
-            image_id=seen.image_id,
-            role="workload",
-            component=seen.component,
-            places=(f"{seen.namespace}/{seen.kind}/{seen.name}/{seen.container}",),
-        )
-        for seen in record.observed_images
-    ]
-    data, _ = build_bom(
-        recipe_name=recipe.name,
-        producer_version=record.producer.version,
-        run_uri=f"urn:evidencerun:{record.plan.run.uid}",
-        timestamp=record.seal.sealed_at,
-        components=[
-            DeployedComponent(
-                name=part.name,
-                type=part.type,
-                version=part.version or part.tag,
-                source=part.source,
-                chart=part.chart,
-                namespace=part.namespace,
-            )
-            for part in recipe.components
-            if part.enabled
-        ],
-        images=[*own, *workloads],
-    )
-    return data
 
 
 def _with_statement(files: dict[str, bytes], record: RunRecord, measured: Measured) -> dict[str, bytes]:

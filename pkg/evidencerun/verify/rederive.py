@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from evidencerun import limits
 from evidencerun.bom.bom_reader import container_digests
 from evidencerun.bom.images import image_digest
 from evidencerun.bundle import layout
+from evidencerun.bundle.bom_of import bom_contents, bom_of
 from evidencerun.bundle.derive import (
     Conclusion,
     Measured,
@@ -25,7 +27,7 @@ from evidencerun.bundle.derive import (
 from evidencerun.bundle.phase_page import phase_pages
 from evidencerun.bundle.phase_reports import phase_reports
 from evidencerun.bundle.record import RunRecord
-from evidencerun.canonical import sha256_prefixed
+from evidencerun.canonical import parse_json, sha256_prefixed
 from evidencerun.errors import EvidenceError, InputError
 from evidencerun.recipe import Recipe
 from evidencerun.snapshot.nodes import NodesDocument, load_nodes
@@ -81,6 +83,7 @@ def check_record(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe) 
     check_stated(record, recipe, nodes)
     _check_outcomes(record, conclusion)
     _check_images(files, record)
+    _check_bom(files, record, recipe)
     _check_snapshot(files, measured)
     _check_rendered(files, record)
     _check_logs(files, record)
@@ -179,6 +182,20 @@ def _check_images(files: Mapping[str, bytes], record: RunRecord) -> None:
     seen = {image_digest(image.image_id) for image in record.observed_images} - {""}
     if in_bom.get("workload", set()) != seen:
         contradiction(layout.BOM, "the workload images are not those of run.json")
+
+
+def _check_bom(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe) -> None:
+    """Check that the BOM says what recipe and record amount to, and nothing more."""
+    try:
+        made = bom_of(record, recipe)
+    except ValueError as fault:
+        contradiction(layout.BOM, f"none can be made of what {layout.RUN} says: {fault}")
+    if len(files[layout.BOM]) > 2 * len(made):
+        contradiction(layout.BOM, f"it has {len(files[layout.BOM])} bytes, what it has to say takes {len(made)}")
+    claimed, expected = (
+        bom_contents(parse_json(data, what=layout.BOM, max_bytes=limits.BOM_MAX)) for data in (files[layout.BOM], made)
+    )
+    _same(claimed, expected, layout.BOM)
 
 
 def _check_snapshot(files: Mapping[str, bytes], measured: Measured) -> None:

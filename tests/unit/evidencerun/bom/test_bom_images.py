@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from evidencerun.bom.bom_reader import component_count, container_digests
@@ -64,3 +66,10 @@ def test_an_image_that_runs_in_several_places_is_one_component():
     data, count = built(images)
     assert count == component_count(data) == 2
     assert container_digests(data) == {"check": {DIGEST}, "probe": {DIGEST}, "workload": {DIGEST}}
+
+
+@pytest.mark.parametrize("name", ["", "/", "a/", "@", ":", "?", "#", "\u202e", "%00", " ", "a b"])
+def test_a_name_that_no_registry_has_has_no_package_url(name):
+    data, _ = built([SeenImage(image=name, image_id="", role="workload")])
+    container = next(part for part in json.loads(data)["components"] if part["type"] == "container")
+    assert "purl" not in container

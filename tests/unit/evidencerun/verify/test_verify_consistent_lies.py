@@ -12,6 +12,7 @@ import pytest
 from evidencerun.attest.statement import signed_payload, unsigned_statement
 from evidencerun.bom.images import image_digest
 from evidencerun.bundle import layout
+from evidencerun.bundle.bom_of import bom_of
 from evidencerun.bundle.derive import (
     catalog_digest,
     conclude,
@@ -76,6 +77,7 @@ def forged(files, key, *, run=None, nodes=None, beside=None):
     stated = RunRecord.model_validate(record)
     made = {path: data for path, data in files.items() if not path.startswith(("ctrf/", "evidence/"))}
     made |= {layout.RUN: stated.to_bytes(), layout.NODES: table.to_bytes(), layout.SNAPSHOT: found.snapshot.to_yaml()}
+    made |= {layout.BOM: bom_of(stated, recipe)}
     made |= phase_reports(stated) | phase_pages(stated)
     made |= beside(made) if beside else {}
     made |= {layout.MANIFEST: build_manifest(made)}
@@ -220,7 +222,25 @@ def test_a_lie_about_nodes_is_refused(judge, lie):
     assert (report.exit_code, report.questions[0].code) == (Outcome.INVALID, "E2080")
 
 
+def bom(change):
+    def changed(files):
+        document = json.loads(files[layout.BOM])
+        change(document)
+        return {layout.BOM: layout.document_bytes(document)}
+
+    return changed
+
+
 FILES = {
+    "another version of a component": bom(lambda bom: bom["components"][0].update(version="9.9.9")),
+    "another name of a component": bom(lambda bom: bom["components"][0].update(name="gpu-operator")),
+    "a component more": bom(lambda bom: bom["components"].append(bom["components"][0] | {"bom-ref": "x"})),
+    "a component less": bom(lambda bom: bom["components"].pop(0)),
+    "another property": bom(lambda bom: bom["components"][0]["properties"][-1].update(value="seen")),
+    "a description": bom(lambda bom: bom["components"][0].update(description="tested on 512 GPUs")),
+    "services": bom(lambda bom: bom.update(services=[{"name": "x"}])),
+    "an author": bom(lambda bom: bom["metadata"].update(authors=[{"name": "NVIDIA"}])),
+    "a BOM of nothing but room": lambda files: {layout.BOM: files[layout.BOM] + b" " * 10_000},
     "a page of results": lambda files: {"RESULTS.md": b"All GPUs passed\n"},
     "a page beside the evidence": lambda files: {"evidence/summary.md": b"All GPUs passed\n"},
     "a comment in the recipe": lambda files: {layout.RECIPE: files[layout.RECIPE] + b"# tested on 512 GPUs\n"},

@@ -18,6 +18,7 @@ import httpx
 from evidencerun import limits
 from evidencerun.canonical import parse_json
 from evidencerun.errors import InputError, RegistryError
+from evidencerun.oci.bodies import body_of, start_of
 from evidencerun.oci.credentials import ANONYMOUS, Credentials
 from evidencerun.oci.faults import refusal, unreachable
 from evidencerun.oci.urls import absolute
@@ -91,10 +92,10 @@ class Authorizer:
         # Some registries want their own scope word back; most leave it to the client.
         asked = challenge.parameters.get("scope") or scope
         parameters = {"service": challenge.parameters.get("service", ""), "scope": asked}
-        response = self._ask(url, parameters, where)
-        return f"Bearer {_token_in(response, where)}"
+        answer = self._ask(url, parameters, where)
+        return f"Bearer {_token_in(answer, where)}"
 
-    def _ask(self, url: httpx.URL, parameters: dict[str, str], where: str) -> httpx.Response:
+    def _ask(self, url: httpx.URL, parameters: dict[str, str], where: str) -> bytes:
         credentials = self._credentials
         try:
             if credentials.identity_token:
@@ -104,20 +105,24 @@ class Authorizer:
                     "refresh_token": credentials.identity_token,
                     "client_id": "evidencerun",
                 }
-                response = self._http.post(url, data=form)
+                request, auth = self._http.build_request("POST", url, data=form), None
             else:
+                request = self._http.build_request("GET", url, params=parameters)
                 auth = (credentials.username, credentials.password) if credentials.username else None
-                response = self._http.get(url, params=parameters, auth=auth)
+            response = self._http.send(request, auth=auth, stream=True)
         except httpx.HTTPError as fault:
             raise unreachable(f"token service {url.host}", fault) from fault
-        if response.status_code != 200:
-            raise refusal(response.status_code, f"token service {url.host} for {where}", response.content)
-        return response
+        try:
+            if response.status_code != 200:
+                raise refusal(response.status_code, f"token service {url.host} for {where}", start_of(response))
+            return b"".join(body_of(response, limits.OCI_TOKEN_ANSWER_MAX))
+        finally:
+            response.close()
 
 
-def _token_in(response: httpx.Response, where: str) -> str:
+def _token_in(answer: bytes, where: str) -> str:
     try:
-        document = parse_json(response.content, what="the token", max_bytes=limits.OCI_TOKEN_ANSWER_MAX)
+        document = parse_json(answer, what="the token", max_bytes=limits.OCI_TOKEN_ANSWER_MAX)
     except InputError as fault:
         raise RegistryError(
             "E7421", "the token service's answer cannot be read", where=where, why=str(fault)

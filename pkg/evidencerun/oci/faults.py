@@ -77,7 +77,8 @@ def _words(body: bytes) -> str:
     try:
         document = json.loads(body)
         first = document["errors"][0]
-        return f"{first.get('code', '')} {first.get('message', '')}".strip()[:300]
-    except (ValueError, LookupError, TypeError, AttributeError):
+        words = f"{first.get('code', '')} {first.get('message', '')}".strip()[:300]
+        return words if words.isprintable() else ascii(words)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         text = body[:200].decode("utf-8", "replace")
         return " ".join(text.split()) if text.isprintable() else ""

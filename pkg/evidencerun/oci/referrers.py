@@ -123,12 +123,15 @@ def _by_api(client: RepositoryClient, digest: str) -> Listing | None:
     """Return the listing of the referrers API over all its pages, None if the registry has no such API."""
     entries: list[Mapping[str, Any]] = []
     path = client.referrers_path(digest)
+    pages = 0
     while path:
         status, media_type, page, path = client.read_index(path, accept=_NO_API)
         if status != 200 or media_type != media_types.INDEX:
             return None
         entries += page
-        if len(entries) > limits.OCI_REFERRERS_MAX:
+        pages += 1
+        # Pages count as well: a registry may link empty ones in a circle.
+        if max(len(entries), pages) > limits.OCI_REFERRERS_MAX:
             where = f"{client.repository}@{digest}"
             why = f"more than {limits.OCI_REFERRERS_MAX}"
             raise RegistryError("E7422", "an artifact has too many referrers", where=where, why=why, retryable=False)

@@ -18,9 +18,10 @@ from evidencerun import limits
 from evidencerun.canonical import parse_json, sha256_prefixed
 from evidencerun.errors import InputError, RegistryError
 from evidencerun.oci import media_types
+from evidencerun.oci.bodies import body_of
 from evidencerun.oci.faults import mismatch
 from evidencerun.oci.reference import Repository, is_digest
-from evidencerun.oci.transport import RegistryAccess, Transport, body_of
+from evidencerun.oci.transport import RegistryAccess, Transport
 
 _OK: Final = frozenset({200})
 _FOUND_OR_NOT: Final = frozenset({200, 404})

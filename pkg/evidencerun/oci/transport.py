@@ -16,6 +16,7 @@ import httpx
 from evidencerun import __version__, limits
 from evidencerun.errors import RegistryError
 from evidencerun.oci.authorizer import Authorizer, parse_challenge
+from evidencerun.oci.bodies import body_of, start_of
 from evidencerun.oci.credentials import ANONYMOUS, Credentials
 from evidencerun.oci.faults import mismatch, refusal, unreachable
 from evidencerun.oci.urls import absolute
@@ -24,7 +25,6 @@ _ATTEMPTS: Final = 5
 _DELAY_CAP: Final = 16.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX: Final = 4
-_ERROR_BODY_MAX: Final = 16 * limits.KIB
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
 
 
@@ -93,7 +93,7 @@ class Transport:
         response = self._follow(call, self._patiently(call, attempts))
         try:
             if response.status_code not in accept:
-                raise refusal(response.status_code, call.where, _start(response))
+                raise refusal(response.status_code, call.where, start_of(response))
             yield response
         finally:
             response.close()
@@ -181,33 +181,6 @@ class Transport:
         asked = float(retry_after) if retry_after.isdigit() and len(retry_after) < 5 else 0.0
         jitter = self._access.uniform(0.0, min(_DELAY_CAP, 0.5 * 2.0**attempt))
         self._access.sleep(min(asked, limits.RETRY_AFTER_MAX) + jitter)
-
-
-def body_of(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
-    """Yield the body in pieces. Raises `RegistryError` E7420 as soon as it is longer than `max_bytes`."""
-    seen = 0
-    where = f"{response.request.method} {response.request.url.netloc.decode()}{response.request.url.path}"
-    try:
-        for piece in response.iter_bytes(64 * limits.KIB):
-            seen += len(piece)
-            if seen > max_bytes:
-                raise mismatch(where, "the registry's answer is too long", f"more than {max_bytes} bytes")
-            yield piece
-    except httpx.HTTPError as fault:
-        raise unreachable(where, fault) from fault
-
-
-def _start(response: httpx.Response) -> bytes:
-    """Return the start of an error's body; what is wrong with it does not matter any more."""
-    data = b""
-    try:
-        for piece in response.iter_bytes(4 * limits.KIB):
-            data += piece
-            if len(data) >= _ERROR_BODY_MAX:
-                break
-    except httpx.HTTPError:
-        return data
-    return data[:_ERROR_BODY_MAX]
 
 
 def _tls(ca_pem: str) -> ssl.SSLContext:

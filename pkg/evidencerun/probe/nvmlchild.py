@@ -86,7 +86,7 @@ def _parse(line: bytes) -> Mapping[str, Any] | None:
     """Return the object on a line; a vendor's library may print other things to stdout."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

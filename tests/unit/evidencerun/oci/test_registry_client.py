@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import httpx
@@ -170,6 +170,28 @@ def test_faults_of_the_token_service_are_named(answer: httpx.Response | Exceptio
     with pytest.raises(RegistryError) as caught:
         script.client().has_blob(BLOB.digest)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_a_token_service_without_end_is_not_read_to_its_end(status: int) -> None:
+    given: list[int] = []
+
+    def without_end() -> Iterator[bytes]:
+        while len(given) < 1000:
+            given.append(1)
+            yield b" " * 16_384
+
+    script = replies(challenge(BEARER), httpx.Response(status, content=without_end()), *[challenge("")] * 20)
+    with pytest.raises(RegistryError):
+        script.client().has_blob(BLOB.digest)
+    assert len(given) < 20
+
+
+@pytest.mark.parametrize("body", [b"[" * 16_000, b'{"errors":[{"message":"\\u001b[2J"}]}'])
+def test_words_of_a_registry_do_no_harm(body: bytes) -> None:
+    with pytest.raises(RegistryError) as caught:
+        replies(httpx.Response(400, content=body)).client().has_blob(BLOB.digest)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("realm", ["http://auth.example.com/token", "", "/token\x00", "file:///etc/passwd"])
@@ -379,6 +401,14 @@ def test_too_many_referrers_are_not_read_to_their_end() -> None:
     page = index(*[f"sha256:{number}" for number in range(600)], Link='</v2/next>; rel="next"')
     with pytest.raises(RegistryError, match="too many"):
         list_referrers(replies(page, page).client(), SUBJECT.digest)
+
+
+def test_empty_pages_in_a_circle_come_to_an_end() -> None:
+    def again(request: httpx.Request) -> httpx.Response:
+        return index(Link=f'<{request.url.path}>; rel="next"')
+
+    with pytest.raises(RegistryError, match="too many"):
+        list_referrers(Script(again).client(), SUBJECT.digest)
 
 
 def test_a_lost_update_of_the_fallback_index_is_repaired() -> None:

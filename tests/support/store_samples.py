@@ -47,7 +47,7 @@ POLICY = {
         {"name": "expected-resources", "phase": "deployment", "image": IMAGE, "rights": "aicr-read"},
         {"name": "node-agreement", "phase": "deployment", "image": IMAGE, "rights": "none"},
     ],
-    "retention": {"bundles": "1h", "runs": "1h"},
+    "retention": {"bundles": "1h"},
 }
 
 

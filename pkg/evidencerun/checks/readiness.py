@@ -72,6 +72,12 @@ def _replicas(obj: Object, ready_field: str, updated_field: str, word: str) -> J
 def judge_deployment(obj: Object) -> Judgement:
     """Available, with all replicas of the present template."""
     judgement = _replicas(obj, "availableReplicas", "updatedReplicas", "available")
+    status = _section(obj, "status")
+    older = _number(status, "replicas") - _number(status, "updatedReplicas")
+    if judgement.ready and older > 0:
+        # The rule of `kubectl rollout status`: while pods of an older template serve, the rollout may be stuck.
+        found = f"{judgement.found}, {older} of an older template"
+        return Judgement(ready=False, expected=f"{judgement.expected}, none of an older template", found=found)
     condition = _condition(obj, "Available")
     if judgement.ready and condition.get("status") != "True":
         found = f"{judgement.found}, condition Available is {condition.get('status', 'absent')}"

@@ -181,7 +181,6 @@ class Retention(SpecModel):
     """How long things are kept after a run has ended."""
 
     bundles: Annotated[Duration, Field(description="Sealed bundles in the store.")] = "90d"
-    runs: Duration = "7d"
 
 
 class Rights(StrEnum):

@@ -13,7 +13,7 @@ import pytest
 from evidencerun.bundle.check_results import read_images
 from evidencerun.checks.checkresult import Ending
 from evidencerun.checks.expected_resources import Outcome, details_document, inspect, judge
-from evidencerun.checks.readiness import KINDS
+from evidencerun.checks.readiness import KINDS, judge_deployment
 from evidencerun.checks.workloadimages import images_list, selector_text
 from evidencerun.errors import ClusterError, InputError
 from evidencerun.kube.base import Object, Resource, http_fault
@@ -137,6 +137,12 @@ def test_a_ready_deployment_passes_and_its_images_are_recorded() -> None:
         "imageID": DIGEST,
         "pods": 2,
     }
+
+
+def test_a_rollout_that_is_stuck_while_old_pods_serve_is_not_ready() -> None:
+    judgement = judge_deployment(deployment(replicas=3, availableReplicas=2, updatedReplicas=2))
+    assert not judgement.ready
+    assert "1 of an older template" in judgement.found
 
 
 def test_the_bundle_reads_the_images_that_the_check_writes() -> None:

@@ -110,8 +110,8 @@ test: ## lint, unit, integration and end-to-end tests, with the time of each
 	@deploy/stages lint tools images test-unit test-integration test-e2e
 
 .PHONY: test-unit
-test-unit: $(STAMP) ## fast, offline
-	@$(PYTEST) tests/unit
+test-unit: $(STAMP) ## fast, offline, on all cores
+	@$(PYTEST) -n auto --dist worksteal tests/unit
 
 .PHONY: test-integration
 test-integration: $(STAMP) ## against a real API server without nodes, and against the Go libraries that AICR uses

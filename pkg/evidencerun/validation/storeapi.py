@@ -127,7 +127,7 @@ class AttemptView(SpecModel):
     log_complete: bool = False
     log_reason: Text = ""
     """Why the log is not complete."""
-    results: Annotated[list[Text], Field(max_length=64)] = []
+    results: list[Text] = Field(default_factory=list, max_length=64)
 
 
 class DimensionView(SpecModel):
@@ -163,7 +163,7 @@ class Evaluation(SpecModel):
     failed: int
     missing: int
     coverage_met: bool
-    markers: list[Text] = []
+    markers: list[Text] = Field(default_factory=list)
 
 
 class SealRequest(SpecModel):
@@ -172,7 +172,7 @@ class SealRequest(SpecModel):
     reason: SealReason
     message: Text = ""
     started_at: Text = ""
-    stragglers: Annotated[dict[Text, Text], Field(max_length=5000)] = {}
+    stragglers: dict[Text, Text] = Field(default_factory=dict, max_length=5000)
     """Node uid to the API's own words on why it has not reported."""
 
 

@@ -33,7 +33,7 @@ def files(cluster, tmp_path):
 def test_the_fingerprint_as_text(files, capsys):
     assert run(["fingerprint", str(files / "snapshot.yaml"), "--nodes", str(files / "nodes.json")]) == 0
     text = capsys.readouterr().out
-    assert "2 of 2 looked at, 1 machines" in text
+    assert "2 of 2 looked at, 1 machine" in text
     assert "shared-kernel" in text
     assert "Accelerator  none  [T2 pci.device]" in text
     assert "Region       unknown(not_collected)" in text

@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,11 @@ from evidencerun.bundle.artifact import build_artifact
 from evidencerun.bundle.assemble import assemble
 from evidencerun.bundle.manifest import build_manifest
 from evidencerun.canonical import sha256_hex, sha256_prefixed
+from evidencerun.oci import media_types
+from evidencerun.oci.reference import Repository
+from evidencerun.oci.referrers import Attachment, attach_file
+from evidencerun.oci.registry import Descriptor, RepositoryClient
+from evidencerun.oci.transport import RegistryAccess
 
 TESTS = Path(__file__).resolve().parents[1]
 NAME = "evidencerun_composed_run"
@@ -45,8 +52,10 @@ def second_opinion(tmp_path_factory):
     program = tmp_path_factory.mktemp("go") / "secondopinion"
     subprocess.run([go, "build", "-o", program, "."], cwd=TESTS / "go/secondopinion", check=True)
 
-    def judge(folder, digest, key):
-        arguments = ["-layout", folder, "-digest", digest, "-key", key]
+    def judge(place, digest, key):
+        """`place` is an OCI layout's folder, or `registry/repository` of a registry in plain HTTP."""
+        where = ["-layout", place] if isinstance(place, Path) else ["-plain-http", "-repository", place]
+        arguments = [*where, "-digest", digest, "-key", key]
         done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
         return done.returncode, done.stdout.splitlines()
 
@@ -144,6 +153,81 @@ def test_another_key(judged, files, signing_key):
 
 def test_a_signature_over_another_artifact(judged, files):
     code, lines = judged(files, payload=signed_payload(files, "sha256:" + "0" * 64))
+    assert code == 1
+    assert lines[-1].startswith("2 signature-verify failed")
+
+
+@pytest.fixture(scope="session")
+def plain_registry(tmp_path_factory, repository):
+    """The address of an OCI registry with the referrers API, on a port of its own, empty, gone afterwards."""
+    tools = repository / "deploy/local/tools"
+    program = subprocess.run([tools, "path", "oci-registry"], capture_output=True, text=True, check=True).stdout.strip()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    log = (tmp_path_factory.mktemp("registry") / "log").open("wb")
+    with log, subprocess.Popen([program, "--addr", address], stdout=log, stderr=log) as running:
+        try:
+            deadline = time.monotonic() + 30
+            while not _answers(address):
+                assert time.monotonic() < deadline, "the registry did not start"
+                time.sleep(0.05)
+            yield address
+        finally:
+            running.terminate()
+
+
+def _answers(address):
+    host, _, port = address.partition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def pushed(second_opinion, plain_registry, signing_key, tmp_path):
+    """Push the files with our own client, signature as referrer, and ask for the opinion on what the registry has."""
+
+    def push(files, place, *, key=signing_key):
+        artifact = build_artifact(files, version="evidencerun/0.1.0")
+        attestation = key.sign(signed_payload(files, artifact.manifest_digest))
+        for name, data in (("layer", artifact.layer), ("attestation", attestation), ("evidence.pub", signing_key.pem)):
+            (tmp_path / name).write_bytes(data)
+        where = Repository(registry=plain_registry, path=place)
+        access = RegistryAccess(registry=plain_registry, plain_http=True)
+        with RepositoryClient(where, access) as client:
+            client.push_blob(artifact.config, media_types.EMPTY)
+            layer = Descriptor(
+                media_type=media_types.TAR_GZIP, digest=sha256_prefixed(artifact.layer), size=len(artifact.layer)
+            )
+            client.push_file(tmp_path / "layer", layer)
+            subject = client.push_manifest(artifact.manifest, media_types.MANIFEST, tag="evidence")
+            content = Descriptor(media_type=BUNDLE_TYPE, digest=sha256_prefixed(attestation), size=len(attestation))
+            attachment = Attachment(artifact_type=BUNDLE_TYPE, layer=content, title="payload", annotations={})
+            attach_file(client, subject, attachment, tmp_path / "attestation")
+        return second_opinion(f"{plain_registry}/{place}", artifact.manifest_digest, tmp_path / "evidence.pub")
+
+    return push
+
+
+def test_what_we_pushed_is_accepted(pushed, files):
+    code, lines = pushed(files, "team/good")
+    assert lines[:4] == [*PASSED, "4 manifest-hash-check passed"]
+    assert code == 0
+
+
+def test_what_we_pushed_damaged_is_refused(pushed, files):
+    code, lines = pushed(files | {"run.json": files["run.json"] + b" "}, "team/damaged")
+    assert code == 1
+    assert lines[-1].startswith("4 manifest-hash-check failed")
+
+
+def test_what_another_signed_and_pushed_is_refused(pushed, files, signing_key):
+    code, lines = pushed(
+        files, "team/other-key", key=type(signing_key)(private=ec.generate_private_key(ec.SECP256R1()))
+    )
     assert code == 1
     assert lines[-1].startswith("2 signature-verify failed")
 

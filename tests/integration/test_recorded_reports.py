@@ -114,6 +114,10 @@ def site(api_server: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> 
     yield made
     made.store.terminate()
     made.store.wait(30)
+    # Other tests use the same API server and the same names.
+    at_once = ("--force", "--grace-period=0", "--ignore-not-found")
+    api_server.kubectl("delete", "pod", "-n", SYSTEM, "sealer", "rec-operator", *at_once)
+    api_server.kubectl("delete", "pod", "-n", PROBES, *(f"probe-{name}" for name in NAMES), *at_once)
     api_server.kubectl("delete", "node", *NAMES)
     api_server.kubectl("delete", "evp", "recorded")
 

@@ -88,4 +88,11 @@ def exit_for_error(error: Error) -> Exit:
 def table() -> str:
     """Return the table as text, one line per code."""
     rows = [f"{int(code):>4}  {code.name:<17}  {MEANINGS[code].text} ({MEANINGS[code].advice})" for code in Exit]
+    verdicts = ", ".join(f"{verdict} {int(code)}" for verdict, code in VERDICT_EXITS.items())
+    rows += [
+        "",
+        f"evr run --wait and evr status --wait exit with the code of the verdict: {verdicts}.",
+        "evr verify exits with the code of the first question that is answered no, so a bundle of a run that was",
+        "cancelled, not ready or only a fingerprint is 11: authentic, and nothing has passed.",
+    ]
     return "\n".join(rows)

@@ -85,7 +85,7 @@ def decide_finished(draft: Draft, world: ActiveWorld) -> Decision:
     draft.judge(Verdict.ERROR)
     fetch = status.bundle.fetch if status.bundle is not None else ""
     if fetch:
-        step = f"{fetch} && {wording.key_command(world.places)} && evr verify bundle.tar.gz --key signing.pub"
+        step = f"{fetch} && {wording.key_command(world.places)} && evr verify bundle.tar.gz --key evidence.pub"
     else:
         step = wording.describe_command(draft.run.ref)
     draft.finish(_closing_words(draft))

@@ -53,7 +53,7 @@ def fetch_logs_command(places: Places, bundle: BundleView) -> str:
 
 
 def key_command(places: Places) -> str:
-    """Return the command that writes the public key into signing.pub."""
+    """Return the command that writes the public key into evidence.pub."""
     return (
-        f"kubectl get -n {places.system} configmap evidence-public -o 'jsonpath={{.data.signing\\.pub}}' > signing.pub"
+        f"kubectl get -n {places.system} configmap evidence-public -o 'jsonpath={{.data.signing\\.pub}}' > evidence.pub"
     )

@@ -35,6 +35,14 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlan
         yield running
 
 
+@pytest.fixture(scope="module")
+def own_api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The same, for one module alone: where nodes and policies that other tests left would change the answers."""
+    module = _sibling("control_plane")
+    with module.control_plane(tmp_path_factory.mktemp("control-plane"), module.kubernetes_programs()) as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def kubeconfig(api_server: ControlPlane) -> Path:
     """Path of the administrator's kubeconfig of `api_server`."""

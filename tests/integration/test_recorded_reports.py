@@ -94,9 +94,10 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def site(api_server: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(own_api_server: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A store as a process, three Node objects that a policy of their own selects, and a probe pod on each."""
     folder = tmp_path_factory.mktemp("recorded")
+    api_server = own_api_server
     made = Site(plane=api_server, kubelet=FakeKubelet(folder), folder=folder, kubeconfig=folder / "store.kubeconfig")
     api_server.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
     api_server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")

@@ -48,9 +48,10 @@ CHECK = "node-agreement"
 
 
 @pytest.fixture(scope="module")
-def site(api_server: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(own_api_server: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """CRDs, accounts, rights, one node, and the pods to whom tokens are bound."""
     folder = tmp_path_factory.mktemp("store")
+    api_server = own_api_server
     made = Site(plane=api_server, kubelet=FakeKubelet(folder), folder=folder, kubeconfig=folder / "store.kubeconfig")
     api_server.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
     api_server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")

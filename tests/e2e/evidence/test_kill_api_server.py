@@ -16,7 +16,8 @@ AWAY_SECONDS = 20
 """Longer than the check runs that is under way, so that its end falls into the silence."""
 
 
-@pytest.mark.parametrize("phase", [pytest.param("Probing", marks=pytest.mark.long), "Checking"])
+@pytest.mark.long
+@pytest.mark.parametrize("phase", ["Probing", "Checking"])
 def test_the_api_server_stands_still(
     evidence: Evidence, trial_image: str, offer: Callable[..., str], tmp_path: Path, phase: str
 ):

@@ -16,6 +16,8 @@ from disturbances import no_probe_on, node_of_volume, spare_node, until_ready
 from evidence_lab import PROBES, SYSTEM, Evidence, recipe
 from trial_checks import entry
 
+pytestmark = pytest.mark.long
+
 ROOM_KIB = 16 * 1024
 """More than a run needs, little enough to fill at once; on top of what the volume holds already."""
 

@@ -13,6 +13,8 @@ from disturbances import move_away, no_probe_on, processes, spare_node, stopped,
 from evidence_lab import PROBES, Evidence, recipe
 from trial_checks import entry
 
+pytestmark = pytest.mark.long
+
 
 def _probe_runs(evidence: Evidence, uid: str, node: str) -> bool:
     pods = evidence.cluster.get("pods", "-n", PROBES, "-l", f"evidencerun.dev/run-uid={uid}")["items"]

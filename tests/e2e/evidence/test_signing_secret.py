@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from evidence_lab import REPOSITORY, SYSTEM, Evidence, recipe
 
+pytestmark = pytest.mark.long
+
 CHART = REPOSITORY / "charts/evidencerun"
 
 

@@ -15,6 +15,8 @@ from observation import Watch
 from other_release import Release, build
 from trial_checks import entry, policy
 
+pytestmark = pytest.mark.long
+
 NEW_FIELD = "laterField"
 CRD = "evidencepolicies.evidencerun.dev"
 

@@ -268,6 +268,7 @@ def test_a_second_apply_that_changes_a_field_is_refused(evidence: Evidence, name
     goes_on(evidence, run["metadata"]["name"])
 
 
+@pytest.mark.long
 def test_what_never_comes_is_rejected_after_two_minutes(lab: Evidence, nowhere: str):
     run = lab.finished(nowhere, timeout=240)
     assert_rejected(lab, run, "RecipeNotFound", [NEVER_COMES.format(name="nowhere")])

@@ -57,7 +57,14 @@ def at_a_terminal(words: list[str | Path], environment: dict[str, str], until: s
     ours, theirs = pty.openpty()
     environment = {**environment, "TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(
-        words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+        words,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        start_new_session=True,
+        # A job in the background ignores SIGINT and its children inherit that; a terminal's child does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     shown, pressed = b"", False

@@ -113,6 +113,7 @@ def test_the_operator_is_deleted_in_each_state(held: HeldRun, tmp_path: Path):
     _prove(held, held.lead(_operator(held.lab.cluster)), tmp_path)
 
 
+@pytest.mark.long
 def test_the_store_is_deleted_in_each_state(held: HeldRun, tmp_path: Path):
     _prove(held, held.lead(_store(held.lab.cluster)), tmp_path)
 

@@ -125,7 +125,10 @@ def _environment(flavour: str) -> dict[str, str]:
     command = COMMANDS[flavour]
     if subprocess.run([command, "status"], capture_output=True).returncode:
         _run([command, "up", "--nodes", os.environ.get("EVIDENCERUN_E2E_NODES", "3")], timeout=1800)
-    return _exports(_run([command, "env"]), os.environ)
+    # cosign, oras and helm are built for the tests and stand beside kubectl in the folder of tools.
+    tools = _run([REPOSITORY / "deploy/local/tools", "bin"]).strip()
+    found = _exports(_run([command, "env"]), os.environ)
+    return {**found, "PATH": f"{tools}:{found.get('PATH', '')}"}
 
 
 def _refuse_foreign(cluster: Cluster) -> None:

@@ -31,8 +31,10 @@ $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, this is {sys.version}")'
 	@$(BIN)/python -c '' 2>/dev/null || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
 	@echo "installing the locked requirements into $(VENV)"
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock -r deploy/images/requirements-build.txt
+	@# Without --no-deps an older pip resolves anew, and refuses the lock once a dependency has a newer release.
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.lock -r deploy/images/requirements-build.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/pip check --disable-pip-version-check >/dev/null || { $(BIN)/pip check --disable-pip-version-check; exit 1; }
 	@rm -f $(VENV)/.made-from-*; touch $@
 
 .PHONY: dev

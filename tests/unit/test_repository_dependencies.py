@@ -63,3 +63,15 @@ def test_images_hold_what_the_lock_pins(repository: Path, name: str) -> None:
 def test_probe_image_has_no_kubernetes_client_and_no_server(repository: Path) -> None:
     image = pins(repository / "deploy/images/requirements-probe.txt")
     assert not {"kubernetes", "kopf", "aiohttp", "sigstore", "cryptography", "pip"} & image.keys()
+
+
+def test_locks_are_installed_as_they_are(repository: Path) -> None:
+    """pip before 23.3 resolves extras anew and refuses a complete lock as soon as a dependency has a newer release."""
+    found = 0
+    for name in ("Makefile", "deploy/images/Dockerfile", "deploy/images/Dockerfile.probe"):
+        for line in (repository / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+            if "--require-hashes" not in line:
+                continue
+            found += 1
+            assert "--no-deps" in line, f"{name}: {line.strip()}"
+    assert found == 3

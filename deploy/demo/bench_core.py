@@ -9,7 +9,7 @@ data the recipe of quickstart.yaml stands in, and the line says so.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import resource
@@ -30,16 +30,12 @@ NODES = 5000
 Work = Callable[[], object]
 
 
-def _test_module(place: str) -> ModuleType:
+def _test_module(name: str) -> ModuleType:
     """The builders of the unit tests compose nodes and runs; a benchmark of its own inputs would drift from them."""
-    path = REPOSITORY / "tests" / "unit" / "evidencerun" / place
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    support = str(REPOSITORY / "tests" / "support")
+    if support not in sys.path:
+        sys.path.insert(0, support)
+    return importlib.import_module(name)
 
 
 def _largest_recipe() -> tuple[bytes, str]:
@@ -64,7 +60,7 @@ def recipe_digest() -> tuple[Work, str]:
 
 def merge_reports() -> tuple[Work, str]:
     """5,000 node reports to snapshot, fingerprint and the snapshot's bytes."""
-    builder = _test_module("snapshot/cluster_builder.py").ClusterBuilder()
+    builder = _test_module("cluster_builder").ClusterBuilder()
     from evidencerun.fingerprint import fingerprint
 
     sysctls = {f"/proc/sys/kernel/setting{number}": str(number) for number in range(SYSCTLS)}
@@ -85,7 +81,7 @@ def build_bundle() -> tuple[Work, str]:
     """Assemble one typical bundle from its inputs."""
     from evidencerun.bundle.assemble import assemble
 
-    inputs = _test_module("bundle/composed_run.py").ComposedRun().inputs()
+    inputs = _test_module("composed_run").ComposedRun().inputs()
     return lambda: assemble(inputs), "2 nodes, 2 checks"
 
 
@@ -99,7 +95,7 @@ def read_bundle() -> tuple[Work, str]:
     from evidencerun.bundle.assemble import assemble
     from evidencerun.verify.run import verify_bundle
 
-    composed = _test_module("bundle/composed_run.py")
+    composed = _test_module("composed_run")
     key = composed.SigningKey(private=ec.generate_private_key(ec.SECP256R1()))
     bundle = assemble(composed.ComposedRun().inputs())
     payload = signed_payload(bundle.files, bundle.manifest_digest)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Go programs that our readers and printers are compared with; built once per session."""
+"""The Go programs that our readers and printers are compared with; built once per session. And a signer's key."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from composed_run import signing_key
+
+__all__ = ["signing_key"]
 
 GO_SOURCES = Path(__file__).parent.parent / "go" / "yamlcanon"
 

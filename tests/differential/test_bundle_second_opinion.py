@@ -6,16 +6,15 @@ AICR's own binary is not run; the program carries out its verifier's steps (test
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from composed_run import ComposedRun, attempt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from evidencerun.attest.statement import signed_payload, unsigned_statement
@@ -31,15 +30,6 @@ from evidencerun.oci.registry import Descriptor, RepositoryClient
 from evidencerun.oci.transport import RegistryAccess
 
 TESTS = Path(__file__).resolve().parents[1]
-NAME = "evidencerun_composed_run"
-if NAME not in sys.modules:
-    spec = importlib.util.spec_from_file_location(NAME, TESTS / "unit/evidencerun/bundle/composed_run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[NAME] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[NAME])
-COMPOSED = sys.modules[NAME]
-signing_key = COMPOSED.signing_key
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PASSED = ["1 materialize-bundle passed", "2 signature-verify passed", "3 predicate-parse passed"]
 
@@ -114,7 +104,7 @@ def judged(second_opinion, signing_key, tmp_path):
 
 @pytest.fixture
 def files():
-    return dict(assemble(COMPOSED.ComposedRun().inputs()).files)
+    return dict(assemble(ComposedRun().inputs()).files)
 
 
 def test_what_we_write_is_accepted(judged, files):
@@ -130,10 +120,10 @@ def test_what_we_write_is_accepted(judged, files):
 
 def test_a_bundle_with_logs_and_failures_is_accepted_and_counted(judged):
     attempts = (
-        COMPOSED.attempt("expected-resources", status="failed"),
-        COMPOSED.attempt("node-agreement", status="other"),
+        attempt("expected-resources", status="failed"),
+        attempt("node-agreement", status="other"),
     )
-    run = COMPOSED.ComposedRun(attempts=attempts, spec={"logs": "bundled"})
+    run = ComposedRun(attempts=attempts, spec={"logs": "bundled"})
     code, lines = judged(dict(assemble(run.inputs()).files))
     assert code == 0
     assert "5 deployment passed 0 failed 2 skipped 0" in lines

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from composed_run import RECIPE, ComposedRun, attempt, node
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from hypothesis import HealthCheck, given, settings
@@ -21,8 +22,6 @@ from evidencerun.canonical import RecipePredicate, canonical_recipe_digest, cano
 from evidencerun.errors import EvidenceError
 from evidencerun.validation.storeapi import ContainerEnding
 from evidencerun.verify.duties import verify_artifact, verify_unsigned
-
-COMPOSED = sys.modules["evidencerun_composed_run"]
 
 
 def record_of(bundle):
@@ -42,17 +41,13 @@ def test_the_same_inputs_give_the_same_bytes(composed_run):
     assert first == second
 
 
-def test_the_bytes_do_not_depend_on_hash_seed_or_locale(composed_run):
-    code = (
-        "import importlib.util,sys;"
-        f"s=importlib.util.spec_from_file_location('c',{str(Path(COMPOSED.__file__))!r});"
-        "c=importlib.util.module_from_spec(s);sys.modules['c']=c;s.loader.exec_module(c);"
-        "print(c.assemble(c.ComposedRun().inputs()).inventory_digest)"
-    )
+def test_the_bytes_do_not_depend_on_hash_seed_or_locale(composed_run, repository):
+    code = "from composed_run import *; print(assemble(ComposedRun().inputs()).inventory_digest)"
+    support = str(repository / "tests/support")
     found = {
         subprocess.run(
             [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed, "LC_ALL": "C", "TZ": zone},
+            env={**os.environ, "PYTHONHASHSEED": seed, "LC_ALL": "C", "TZ": zone, "PYTHONPATH": support},
             capture_output=True,
             text=True,
             check=True,
@@ -245,15 +240,15 @@ def test_whatever_a_run_was_its_bundle_keeps_its_word(
 ):
     names = ["expected-resources", "node-agreement"]
     attempts = [
-        COMPOSED.attempt(name, status=status, reason=REASONS.get(status, ""), message=text)
+        attempt(name, status=status, reason=REASONS.get(status, ""), message=text)
         for name, (status, text) in zip(names, outcomes, strict=False)
     ]
     if retried and attempts:
-        attempts.append(COMPOSED.attempt(names[0], number=2))
+        attempts.append(attempt(names[0], number=2))
     gone = {"state": "missing", "report": None, "reason": "worker-1.lab.example.com is gone", "reportDigest": ""}
-    run = COMPOSED.ComposedRun(
-        recipe=COMPOSED.RECIPE.replace(b"accelerator: none", f"accelerator: {accelerator}".encode()),
-        nodes=tuple(COMPOSED.node(n, **({} if heard else gone)) for n, heard in enumerate(states, 1)),
+    run = ComposedRun(
+        recipe=RECIPE.replace(b"accelerator: none", f"accelerator: {accelerator}".encode()),
+        nodes=tuple(node(n, **({} if heard else gone)) for n, heard in enumerate(states, 1)),
         spec=options,
         policy={"redaction": redaction},
         seal={"reason": reason},

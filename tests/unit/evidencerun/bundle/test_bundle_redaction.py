@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 
 import pytest
+from composed_run import RECIPE, node
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +20,6 @@ from evidencerun.snapshot.assemble import ServerInfo, assemble_snapshot
 from evidencerun.snapshot.nodes import NodesDocument, nodes_document
 from evidencerun.validation.readiness import evaluate_readiness
 
-COMPOSED = sys.modules["evidencerun_composed_run"]
 KEY = b"k" * 32
 LEAKS = re.compile(
     rb"worker-[0-9]|0f3c9a52-7a55|1b4e28ba|4c4c4544|9a8b7c6d|docker/lab|/proc/sys/kernel/hostname|lab\.example\.com"
@@ -106,8 +105,8 @@ def test_a_short_key_is_refused():
 
 
 RECIPES = [
-    load_recipe(COMPOSED.RECIPE),
-    load_recipe(COMPOSED.RECIPE.replace(b"service: any", b"service: eks").replace(b"none", b"h100")),
+    load_recipe(RECIPE),
+    load_recipe(RECIPE.replace(b"service: any", b"service: eks").replace(b"none", b"h100")),
 ]
 GPU = {
     "address": "0000:17:00.0", "vendor": "10de", "device": "2330", "classCode": "030200", "subsystem": "10de:16c1",
@@ -136,7 +135,7 @@ PROVIDERS = ["aws:///us-east-1a/i-0abc", "gce://proj/zone/name", "azure:///subsc
 def test_the_redacted_documents_say_what_the_raw_ones_say(nodes):
     entries = []
     for number, wanted in enumerate(nodes, 1):
-        entry = COMPOSED.node(number)
+        entry = node(number)
         facts, report = entry["facts"], entry["report"]
         facts["providerId"] = wanted["provider"]
         facts["name"] = facts["labels"]["kubernetes.io/hostname"] = f"{wanted['name']}{'' if number == 1 else number}"

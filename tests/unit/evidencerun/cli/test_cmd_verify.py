@@ -1,29 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
+from composed_run import RECIPE
 
 from evidencerun.bundle import layout
 from evidencerun.bundle.archive import write_archive
 from evidencerun.cli.app import run
 from evidencerun.cli.exits import Exit
 from evidencerun.verify.result import Outcome
-
-NAME = "evidencerun_composed_run"
-if NAME not in sys.modules:
-    spec = importlib.util.spec_from_file_location(NAME, Path(__file__).parents[1] / "bundle" / "composed_run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[NAME] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[NAME])
-signing_key, sealed_bundle = sys.modules[NAME].signing_key, sys.modules[NAME].sealed_bundle
-RECIPE = sys.modules[NAME].RECIPE
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from evidencerun.recipe import load_recipe
 from evidencerun.snapshot.assemble import ServerInfo, assemble_snapshot
 from evidencerun.snapshot.nodes import NodesDocument, nodes_document
 from evidencerun.validation.plan import Plan
-from evidencerun.validation.storeapi import SealRequest
+from evidencerun.validation.storeapi import AttemptView, ContainerEnding, SealRequest
 
 OWN_IMAGE = "registry.example.com/evidencerun@sha256:" + "1" * 64
 PROBE_IMAGE = "registry.example.com/evidencerun-probe@sha256:" + "2" * 64
@@ -130,21 +131,14 @@ def attempt(check: str, *, status: str = "passed", number: int = 1, **changes: A
         "image": OWN_IMAGE,
         "imageId": OWN_IMAGE,
     }
-    values: dict[str, Any] = {
-        "view": {**view, "state": "ended", "status": status, "reason": reason, "message": message, "logComplete": True},
-        "ending": ending,
+    view |= {"state": "ended", "status": status, "reason": reason, "message": message, "logComplete": True}
+    parts: dict[str, Any] = {
+        "view": AttemptView.model_validate(view),
+        "ending": ContainerEnding.model_validate(ending),
         "log": f"log of {check}\n".encode(),
         **changes,
     }
-    record = AttemptRecord.__dataclass_fields__
-    types = {"view": "AttemptView", "ending": "ContainerEnding"}
-    from evidencerun.validation import storeapi
-
-    for key, type_name in types.items():
-        if isinstance(values[key], dict):
-            values[key] = getattr(storeapi, type_name).model_validate(values[key])
-    assert values.keys() <= record.keys()
-    return AttemptRecord(**values)
+    return AttemptRecord(**parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +161,6 @@ class ComposedRun:
         if checks is None:
             checks = tuple({"name": e["name"], "phase": e["phase"], "entry": e} for e in entries)
         policy = {"pools": [{"name": "any", "fallback": True}], "catalog": entries, **(self.policy or {})}
-        import base64
-
         return Plan.model_validate(
             {
                 "run": {

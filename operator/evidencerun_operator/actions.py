@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,9 +77,25 @@ Action = PutPlan | RecordAttempt | Evaluate | Seal | Close | Ensure | Delete | D
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SideBySide:
+    """Chains of actions that do not wait for each other; a chain ends at its first failure."""
+
+    chains: tuple[tuple[Action, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The outcome of one pass: actions in their order, then the status, then when to look again (None: never)."""
 
     status: RunStatus
-    actions: tuple[Action, ...] = ()
+    actions: tuple[Action | SideBySide, ...] = ()
     requeue_after: float | None = None
+
+    def flat(self) -> Iterator[Action]:
+        """Return the single actions, chain after chain."""
+        for action in self.actions:
+            if isinstance(action, SideBySide):
+                for chain in action.chains:
+                    yield from chain
+            else:
+                yield action

@@ -38,6 +38,8 @@ PULL_GRACE: Final = 120
 """Seconds for a registry that is slow or away for a moment."""
 CREATE_GRACE: Final = 20
 """Seconds before a pod that the API refuses (quota, Pod Security) ends the attempt."""
+REFUSED_GRACE: Final = 60
+"""Seconds before a Job that the API refuses ends the attempt; an admission webhook may be away for a moment."""
 START_GRACE: Final = 60
 """Seconds beyond its timeout before a check that has not started is given up."""
 NODE_GRACE: Final = 30
@@ -60,10 +62,9 @@ class Going:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The attempt is over; with `kill` its Job must not go on either."""
+    """The attempt is over."""
 
     ending: ContainerEnding
-    kill: bool = False
 
 
 def follow(
@@ -83,7 +84,7 @@ def follow(
         waited_enough = bool(finished) and seconds_since(finished, now) > UPLOAD_GRACE
         if pod.over or waited_enough:
             return Ended(ending=pod.ending)
-        return Going(trouble=_ended_badly(pod.ending))
+        return Going(trouble=ended_badly(pod.ending))
     if pod.deleting_since:
         if seconds_since(pod.deleting_since, now) > DELETED_GRACE:
             return Ended(ending=_words("NodeLost", f"pod {pod.name} was deleted and its kubelet does not answer"))
@@ -97,15 +98,16 @@ def _words(reason: str, message: str) -> ContainerEnding:
     return ContainerEnding(reason=reason, message=message[:4096])
 
 
-def _ended_badly(ending: ContainerEnding) -> str:
-    """Return what people see while the results of a container that has ended are still brought in."""
+def ended_badly(ending: ContainerEnding) -> str:
+    """Return what people see of a bad ending until the store has judged it; empty if there is nothing to tell."""
     if ending.exit_code == 0 and ending.reason in ("", "Completed"):
         return ""
     if ending.exit_code == _SKIP_EXIT and ending.reason in ("", "Error"):
         return ""  # how a check skips; whether it gave a reason for that is for the store to say
     code = "" if ending.exit_code is None else f"ended with exit code {ending.exit_code}"
     word = ending.reason if ending.reason not in ("", "Error", "Completed") else ""
-    return ", ".join(part for part in (word, code) if part)
+    seen = ", ".join(part for part in (word, code) if part)
+    return seen if code else ": ".join(part for part in (seen, ending.message) if part)
 
 
 def _without_pod(
@@ -113,15 +115,17 @@ def _without_pod(
 ) -> Going | Ended:
     if attempt.state is AttemptState.RUNNING:
         kind = "PodDeleted" if job is not None else "JobDeleted"
-        return Ended(ending=_words(kind, "its pod is gone: somebody deleted it"), kill=job is not None)
+        return Ended(ending=_words(kind, "its pod is gone: somebody deleted it"))
+    trouble = world.troubles.get(attempt.job_name, "")
     if job is None:
-        return Going(needs_job=True)
-    trouble = world.troubles.get(job.name, "")
+        if trouble and seconds_since(attempt.created_at, now) > REFUSED_GRACE:
+            return Ended(ending=_words("FailedCreate", trouble))
+        return Going(needs_job=True, trouble=f"FailedCreate: {trouble}" if trouble else "")
     age = seconds_since(job.created_at, now)
     if trouble and age > CREATE_GRACE:
-        return Ended(ending=_words("FailedCreate", trouble), kill=True)
+        return Ended(ending=_words("FailedCreate", trouble))
     if age > parse_duration(entry.timeout) + START_GRACE:
-        return Ended(ending=_words("NeverStarted", trouble or "no pod was created for its Job"), kill=True)
+        return Ended(ending=_words("NeverStarted", trouble or "no pod was created for its Job"))
     return Going(trouble=f"FailedCreate: {trouble}" if trouble else "")
 
 
@@ -130,9 +134,9 @@ def _node_lost(pod: PodView, world: ActiveWorld, now: datetime) -> Ended | None:
         return None
     health = world.nodes.get(pod.node)
     if health is None:
-        return Ended(ending=_words("NodeLost", f"node {pod.node} is gone"), kill=True)
+        return Ended(ending=_words("NodeLost", f"node {pod.node} is gone"))
     if not health.ready and seconds_since(health.since, now) > NODE_GRACE:
-        return Ended(ending=_words("NodeLost", f"node {pod.node} is not ready: {health.message}"), kill=True)
+        return Ended(ending=_words("NodeLost", f"node {pod.node} is not ready: {health.message}"))
     return None
 
 
@@ -141,7 +145,7 @@ def _running(entry: CatalogEntry, pod: PodView, now: datetime) -> Going | Ended:
     if seconds_since(pod.started_at, now) > allowed:
         text = f"the kubelet of {pod.node} has not ended it in time"
         ending = _words("DeadlineExceeded", text).model_copy(update={"started_at": pod.started_at})
-        return Ended(ending=ending, kill=True)
+        return Ended(ending=ending)
     return Going()
 
 
@@ -154,5 +158,5 @@ def _starting(entry: CatalogEntry, pod: PodView, world: ActiveWorld, now: dateti
     too_long = seconds_since(pod.created_at, now) > parse_duration(entry.timeout) + START_GRACE
     pulled_enough = reason in PULL_REASONS and waited > PULL_GRACE
     if (definite and waited > DEFINITE_GRACE) or pulled_enough or too_long:
-        return Ended(ending=_words(reason or "NeverStarted", message or "its container has not started"), kill=True)
+        return Ended(ending=_words(reason or "NeverStarted", message or "its container has not started"))
     return Going(trouble=": ".join(part for part in (reason, message) if part))

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from evidencerun.kube.base import CONFIG_MAPS, JOBS
-from evidencerun.validation.plan import Plan, PlannedCheck
+from evidencerun.validation.plan import Plan
 from evidencerun.validation.spec import CatalogEntry
 from evidencerun.validation.storeapi import (
     AttemptRequest,
@@ -18,9 +18,10 @@ from evidencerun.validation.storeapi import (
     PodRef,
     RunView,
 )
+from evidencerun.validation.verdict import count_checks, derive_checks
 from evidencerun_operator import naming, render
-from evidencerun_operator.actions import Action, Decision, Delete, Ensure, RecordAttempt
-from evidencerun_operator.attempt_end import Ended, follow
+from evidencerun_operator.actions import Action, Decision, Delete, Ensure, RecordAttempt, SideBySide
+from evidencerun_operator.attempt_end import Ended, ended_badly, follow
 from evidencerun_operator.check_sample import check_samples
 from evidencerun_operator.draft import Draft
 from evidencerun_operator.render import Owner, Surroundings
@@ -40,72 +41,100 @@ def decide_checking(draft: Draft, world: ActiveWorld, plan: Plan, view: RunView)
     """Return the next step of Checking."""
     waiting = open_checks(plan, view)
     phase = waiting[0].phase
-    current = [check for check in waiting if check.phase == phase]
     anchor = world.child("ConfigMap", world.places.checks, naming.anchor_name(plan.run.uid))
-    if anchor is None or anchor.deleting:
+    work = _Work()
+    if anchor is None:
         run = naming.RunRef(uid=plan.run.uid, namespace=plan.run.namespace, name=plan.run.name)
-        first = Ensure(resource=CONFIG_MAPS, manifest=render.anchor(run, world.places.checks, data={}))
-        actions: list[Action] = [first] if anchor is None else []
-        troubles: list[str] = []
-    else:
-        actions, troubles = _work(draft, world, plan=plan, view=view, current=current, anchor=anchor)
-    note = "; ".join(troubles)
+        work.chains.append((Ensure(resource=CONFIG_MAPS, manifest=render.anchor(run, world.places.checks, data={})),))
+    elif not anchor.deleting:
+        _follow_all(work, draft, world, plan=plan, view=view)
+        _begin(work, plan, anchor=anchor, world=world)
+    note = "; ".join(work.troubles)
     text = f"{len(waiting)} of {len(plan.checks)} checks are open, phase {phase}"
-    reason = "CheckBlocked" if troubles else "Checking"
+    reason = "CheckBlocked" if work.troubles else "Checking"
     draft.mark(ConditionType.CHECKS_FINISHED, ConditionStatus.UNKNOWN, reason, f"{text}; {note}" if note else text)
     draft.say(RunPhase.CHECKING, note)
-    return Decision(status=draft.build(), actions=tuple(actions), requeue_after=0 if anchor is None else _PACE)
+    actions = (SideBySide(chains=tuple(work.chains)),) if work.chains else ()
+    return Decision(status=draft.build(), actions=actions, requeue_after=0 if anchor is None else _PACE)
 
 
-def _work(
-    draft: Draft,
-    world: ActiveWorld,
-    *,
-    plan: Plan,
-    view: RunView,
-    current: Sequence[PlannedCheck],
-    anchor: ChildView,
-) -> tuple[list[Action], list[str]]:
+@dataclass(slots=True)
+class _Work:
+    """What a pass has found to do: chains of actions, what people should see, who is under way, who may begin."""
+
+    chains: list[tuple[Action, ...]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    busy: list[str] = field(default_factory=list)
+    wanted: list[tuple[CatalogEntry, int, bool]] = field(default_factory=list)
+    """Check, number of the attempt, and whether the ledger has it already."""
+
+
+def _follow_all(work: _Work, draft: Draft, world: ActiveWorld, *, plan: Plan, view: RunView) -> None:
+    leftovers = leftover_jobs(world, view)
+    work.chains += [(deletion(job),) for job in leftovers]
+    going_on = {job.name for job in leftovers}
+    waiting = open_checks(plan, view)
+    for check in plan.checks:
+        attempts = attempts_of(view, check)
+        last = attempts[-1] if attempts else None
+        if check.entry is None:
+            continue
+        if any(attempt.job_name in going_on for attempt in attempts):
+            work.busy.append(check.entry.exclusive)
+        elif check in waiting and check.phase == waiting[0].phase:
+            if last is None or last.state is AttemptState.ENDED:
+                work.wanted.append((check.entry, len(attempts) + 1, False))
+            else:
+                work.busy.append(check.entry.exclusive)
+                _follow_one(work, draft, world, entry=check.entry, attempt=last)
+
+
+def _follow_one(work: _Work, draft: Draft, world: ActiveWorld, *, entry: CatalogEntry, attempt: AttemptView) -> None:
+    job, pod = world.child("Job", world.places.checks, attempt.job_name), world.pod_of(attempt.job_name)
+    found = follow(entry, attempt, job, pod, world=world, now=draft.now)
+    trouble = ended_badly(found.ending) if isinstance(found, Ended) else found.trouble
+    if trouble:
+        work.troubles.append(f"{entry.name}: {trouble}")
+    if isinstance(found, Ended):
+        work.chains.append((ended_news(attempt, found, pod),))
+        return
+    if found.needs_job:
+        work.wanted.append((entry, attempt.attempt, True))
+    if pod is not None and attempt.state is AttemptState.CREATED:
+        work.chains.append((RecordAttempt(request=news(attempt, AttemptState.RUNNING, pod, None)),))
+
+
+def _begin(work: _Work, plan: Plan, *, anchor: ChildView, world: ActiveWorld) -> None:
+    """Add the chains that make Jobs. An attempt that the ledger has already is under way, whatever else is."""
     around = Surroundings(store_url=world.places.store_url, store_ca=world.store_ca)
     owner = Owner(api_version="v1", kind="ConfigMap", name=anchor.name, uid=anchor.uid)
-    actions: list[Action] = []
-    troubles: list[str] = []
-    fresh: list[tuple[CatalogEntry, int]] = []
-    busy: list[str] = []
-    for check in current:
-        entry, attempts = _entry(check), attempts_of(view, check)
-        last = attempts[-1] if attempts else None
-        if last is None or last.state is AttemptState.ENDED:
-            fresh.append((entry, len(attempts) + 1))
+    for entry, number, known in work.wanted:
+        taken = entry.exclusive != "none" and entry.exclusive in work.busy
+        if not known and (taken or len(work.busy) >= _SIDE_BY_SIDE):
             continue
-        busy.append(entry.exclusive)
-        job, pod = world.child("Job", world.places.checks, last.job_name), world.pod_of(last.job_name)
-        found = follow(entry, last, job, pod, world=world, now=draft.now)
-        if isinstance(found, Ended):
-            actions += end_attempt(last, found, job, pod)
-            continue
-        if found.trouble:
-            troubles.append(f"{check.name}: {found.trouble}")
-        if found.needs_job:
-            manifest = check_job(plan, entry, last.attempt, namespace=anchor.namespace, owner=owner, around=around)
-            actions.append(Ensure(resource=JOBS, manifest=manifest))
-        if pod is not None and last.state is AttemptState.CREATED:
-            actions.append(RecordAttempt(request=news(last, AttemptState.RUNNING, pod, None)))
-    for entry, number in fresh:
-        taken = entry.exclusive != "none" and entry.exclusive in busy
-        if taken or len(busy) >= _SIDE_BY_SIDE:
-            continue
-        busy.append(entry.exclusive)
-        actions.append(RecordAttempt(request=_first_news(plan, entry, number)))
         manifest = check_job(plan, entry, number, namespace=anchor.namespace, owner=owner, around=around)
-        actions.append(Ensure(resource=JOBS, manifest=manifest))
-    return actions, troubles
+        job = Ensure(resource=JOBS, manifest=manifest)
+        if known:
+            work.chains.append((job,))
+            continue
+        work.busy.append(entry.exclusive)
+        work.chains.append((RecordAttempt(request=_first_news(plan, entry, number)), job))
 
 
-def _entry(check: PlannedCheck) -> CatalogEntry:
-    if check.entry is None:
-        raise RuntimeError(f"check {check.name} has no catalog entry and cannot be open")
-    return check.entry
+def leftover_jobs(world: ActiveWorld, view: RunView) -> list[ChildView]:
+    """Return the Jobs that could still go on although their attempt is ended: it was given up, or its pod is gone."""
+    found = []
+    for attempt in view.attempts:
+        job, pod = world.child("Job", world.places.checks, attempt.job_name), world.pod_of(attempt.job_name)
+        over = pod is not None and pod.over
+        if attempt.state is AttemptState.ENDED and job is not None and not job.deleting and not over:
+            found.append(job)
+    return found
+
+
+def deletion(job: ChildView) -> Delete:
+    """Return the action that deletes a Job with its pods."""
+    return Delete(resource=JOBS, namespace=job.namespace, name=job.name, uid=job.uid)
 
 
 def _first_news(plan: Plan, entry: CatalogEntry, number: int) -> AttemptRequest:
@@ -134,13 +163,9 @@ def news(
     )
 
 
-def end_attempt(attempt: AttemptView, ended: Ended, job: ChildView | None, pod: PodView | None) -> list[Action]:
-    """Return the actions that close an attempt: the ledger first, then its Job if it could still go on."""
-    request = news(attempt, AttemptState.ENDED, pod, ended.ending)
-    actions: list[Action] = [RecordAttempt(request=request)]
-    if ended.kill and job is not None and not job.deleting:
-        actions.append(Delete(resource=JOBS, namespace=job.namespace, name=job.name, uid=job.uid))
-    return actions
+def ended_news(attempt: AttemptView, ended: Ended, pod: PodView | None) -> RecordAttempt:
+    """Return the action that ends an attempt in the ledger; a Job that could still go on is deleted after that."""
+    return RecordAttempt(request=news(attempt, AttemptState.ENDED, pod, ended.ending))
 
 
 def checks_status(plan: Plan, view: RunView, known: ChecksStatus | None) -> ChecksStatus:
@@ -151,24 +176,7 @@ def checks_status(plan: Plan, view: RunView, known: ChecksStatus | None) -> Chec
     sample = known.sample if view.closed and known is not None else check_samples(plan, view)
     if view.verdict is not None:
         return ChecksStatus(**view.counts.model_dump(), sample=sample)
-    counts = dict.fromkeys(CheckStatus, 0)
-    executed = 0
-    for check in plan.checks:
-        attempts = attempts_of(view, check)
-        if check.excluded:
-            counts[CheckStatus.SKIPPED] += 1
-        elif check.entry is None:
-            counts[CheckStatus.OTHER] += 1
-        elif attempts:
-            executed += attempts[-1].state is AttemptState.ENDED
-            counts[attempts[-1].status] += 1
-    return ChecksStatus(
-        declared=len(plan.checks),
-        executed=executed,
-        passed=counts[CheckStatus.PASSED],
-        failed=counts[CheckStatus.FAILED],
-        skipped=counts[CheckStatus.SKIPPED],
-        other=counts[CheckStatus.OTHER],
-        attempts=len(view.attempts),
-        sample=sample,
-    )
+    records = derive_checks(plan, view.attempts, ended=False)
+    counts = count_checks(records)
+    waiting = sum(record.status is CheckStatus.PENDING for record in records)
+    return ChecksStatus(**{**counts.model_dump(), "other": counts.other - waiting}, sample=sample)

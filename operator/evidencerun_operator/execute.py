@@ -19,15 +19,20 @@ from evidencerun_operator.actions import (
     RecordAttempt,
     Seal,
 )
+from evidencerun_operator.refusals import Refusals
 from evidencerun_operator.storeclient import StoreClient
 
 
 class Executor:
-    """Executes actions; raises `ClusterError` or `StoreError`. Each action may be repeated."""
+    """Executes actions; raises `ClusterError` or `StoreError`. Each action may be repeated.
 
-    def __init__(self, cluster: ClusterPort, store: StoreClient) -> None:
+    `refusals` receives, by an object's name, the API server's words on why it was not created.
+    """
+
+    def __init__(self, cluster: ClusterPort, store: StoreClient, refusals: Refusals) -> None:
         self._cluster = cluster
         self._store = store
+        self._refusals = refusals
 
     async def execute(self, uid: str, action: Action) -> None:
         """Do one action for the run of that uid."""
@@ -43,11 +48,20 @@ class Executor:
             case Close():
                 await self._store.close_run(uid)
             case Ensure(resource=resource, manifest=manifest):
-                await self._ensure(resource, manifest)
+                await self._noting(resource, manifest)
             case Delete():
                 await self._delete(action)
             case DeletePods(namespace=namespace, selector=selector, force=force):
                 await self._cluster.delete_collection(PODS, namespace=namespace, label_selector=selector, force=force)
+
+    async def _noting(self, resource: Resource, manifest: dict[str, Any]) -> None:
+        name = manifest["metadata"]["name"]
+        try:
+            await self._ensure(resource, manifest)
+        except ClusterError as error:
+            self._refusals.note(name, error)
+            raise
+        self._refusals.clear(name)
 
     async def _ensure(self, resource: Resource, manifest: dict[str, Any]) -> None:
         meta = manifest["metadata"]

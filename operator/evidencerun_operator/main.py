@@ -32,6 +32,7 @@ from evidencerun_operator.janitor import Janitor
 from evidencerun_operator.observe import Observer
 from evidencerun_operator.queue import Key, WorkQueue
 from evidencerun_operator.reconcile import Reconciler
+from evidencerun_operator.refusals import Refusals
 from evidencerun_operator.run_list import RunList
 from evidencerun_operator.settings import Settings, from_environment
 from evidencerun_operator.storeclient import StoreClient
@@ -154,15 +155,17 @@ async def _run_parts(cluster: Cluster, store: StoreClient, settings: Settings) -
     runs = RunList(cluster, settings.run_namespaces)
     await require_crds(cluster, patience=_CRD_PATIENCE)
     cluster_wide = await runs.find_scope()
+    refusals = Refusals()
     observer = Observer(
         cluster,
         store,
         settings,
         runs=runs,
+        refusals=refusals,
         ca_digest=await cluster_digest(settings),
         nonce=lambda: secrets.token_hex(16),
     )
-    executor = Executor(cluster, store)
+    executor = Executor(cluster, store, refusals)
     janitor = Janitor(cluster, store, observer=observer, executor=executor, runs=runs)
     reconciler = Reconciler(cluster, observer=observer, executor=executor, janitor=janitor, clock=now)
     shell = kopf.operator(

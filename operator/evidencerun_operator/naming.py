@@ -30,6 +30,11 @@ def _stem(uid: str) -> str:
     return f"ev-{uid[:8]}"
 
 
+def prefix(uid: str) -> str:
+    """Return how the names of all of a run's objects begin."""
+    return f"{_stem(uid)}-"
+
+
 def anchor_name(uid: str) -> str:
     """Return the name of the ConfigMap that owns the run's objects in a namespace."""
     return f"{_stem(uid)}-anchor"

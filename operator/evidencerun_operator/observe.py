@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
@@ -29,6 +30,7 @@ from evidencerun.validation.spec import ConfigMapKey, RunSpec
 from evidencerun.validation.storeapi import RunView
 from evidencerun_operator import naming
 from evidencerun_operator.planning import plan_status
+from evidencerun_operator.refusals import Refusals
 from evidencerun_operator.run_list import RunList
 from evidencerun_operator.run_object import Faulty, Policy, Run, read_policy
 from evidencerun_operator.settings import Settings
@@ -113,6 +115,7 @@ class Observer:
         settings: Settings,
         *,
         runs: RunList,
+        refusals: Refusals,
         ca_digest: str,
         nonce: Callable[[], str],
     ) -> None:
@@ -120,6 +123,7 @@ class Observer:
         self._store = store
         self._settings = settings
         self._runs = runs
+        self._refusals = refusals
         self._ca_digest = ca_digest
         self._nonce = nonce
         self._cache = _Cache()
@@ -135,6 +139,7 @@ class Observer:
     def forget(self, uid: str) -> None:
         """Drop what is cached of a run that is over."""
         self._plans.pop(uid, None)
+        self._refusals.forget(uid)
 
     async def look(self, run: Run, now: datetime) -> PendingWorld | ActiveWorld:
         """Return the world as the run's state needs it."""
@@ -235,7 +240,7 @@ class Observer:
             store=store,
             children=tuple(children),
             pods=tuple(pods),
-            troubles=troubles,
+            troubles=troubles | self._refusals.of_run(uid),
             nodes=await self._cache.get("nodes", _pace_of_nodes(plan), self._health) if needs.nodes else {},
             store_ca=self._store.ca,
             runtime_classes=classes,
@@ -265,27 +270,30 @@ class Observer:
         self, uid: str, namespace: str, needs: Needs, nodes: int
     ) -> tuple[list[ChildView], list[PodView]]:
         chosen = naming.selector(uid)
-        children: list[ChildView] = []
-        pods: list[PodView] = []
         places = self.places
         wanted: list[tuple[Resource, str]] = []
+        pod_places: list[str] = []
         if needs.probes:
             wanted += [(CONFIG_MAPS, places.probes), (DAEMON_SETS, places.probes)]
         if needs.checks:
             wanted += [(CONFIG_MAPS, places.checks), (JOBS, places.checks)]
+            pod_places.append(places.checks)
         if needs.deliver:
             wanted += [(JOBS, namespace)]
-        for resource, where in wanted:
-            project = partial(child_view, resource.kind)
-            children += await self._cluster.list_all(resource, namespace=where, label_selector=chosen, project=project)
+            pod_places.append(namespace)
+        reads: list[Awaitable[list[PodView]]] = []
         if needs.probes:
             seconds = 0.0 if needs.checks else nodes / _NODES_PER_POD_LIST
-            pods += await self._cache.get(("pods", uid), seconds, partial(self._pods, places.probes, chosen))
-        if needs.checks:
-            pods += await self._pods(places.checks, chosen)
-        if needs.deliver:
-            pods += await self._pods(namespace, chosen)
-        return children, pods
+            reads.append(self._cache.get(("pods", uid), seconds, partial(self._pods, places.probes, chosen)))
+        reads += [self._pods(place, chosen) for place in pod_places]
+        # A pod that is not seen although its Job is would look deleted: the pods are read after the objects.
+        children = await asyncio.gather(*(self._children(resource, where, chosen) for resource, where in wanted))
+        pods = await asyncio.gather(*reads)
+        return [one for some in children for one in some], [one for some in pods for one in some]
+
+    async def _children(self, resource: Resource, namespace: str, selector: str) -> list[ChildView]:
+        project = partial(child_view, resource.kind)
+        return await self._cluster.list_all(resource, namespace=namespace, label_selector=selector, project=project)
 
     async def _pods(self, namespace: str, selector: str) -> list[PodView]:
         return await self._cluster.list_all(PODS, namespace=namespace, label_selector=selector, project=pod_view)
@@ -297,7 +305,7 @@ class Observer:
         place = self.places.probes if needs.probes else self.places.checks if needs.checks else namespace
         read = partial(self._read_warnings, place)
         found = await self._cache.get(("warnings", place), _EVENTS_SECONDS, read)
-        return {name: message for name, message in found.items() if name.startswith(f"ev-{uid[:8]}-")}
+        return {name: message for name, message in found.items() if name.startswith(naming.prefix(uid))}
 
     async def _read_warnings(self, namespace: str) -> dict[str, str]:
         rows = await self._cluster.list_all(

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from evidencerun.errors import ClusterError, StoreError, WorldError
 from evidencerun.kube.base import EVIDENCE_RUNS, ClusterPort
-from evidencerun_operator.actions import Action, Decision, RecordAttempt
+from evidencerun_operator.actions import Action, Decision, RecordAttempt, SideBySide
 from evidencerun_operator.decide import decide
 from evidencerun_operator.execute import Executor
 from evidencerun_operator.failures import explained
@@ -68,7 +69,7 @@ class Reconciler:
             self._observer.forget(run.ref.uid)
             return Outcome(requeue_after=None)
         decision = decide(self._clock(), run, await self._observer.look(run, self._clock()))
-        failure = await self._act(run, decision)
+        failure = await self._act(run.ref.uid, decision)
         status = decision.status if failure is None else explained(decision.status, failure, now=self._clock())
         written = await self._write(run, status)
         _log(run, decision, status, failure)
@@ -76,26 +77,28 @@ class Reconciler:
             await self._tell(run, status)
         return Outcome(requeue_after=decision.requeue_after, failure=failure)
 
-    async def _act(self, run: Run, decision: Decision) -> WorldError | None:
-        """Do the actions in their order; one that fails stops what depends on it and is told, others go on."""
+    async def _act(self, uid: str, decision: Decision) -> WorldError | None:
+        """Do the actions in their order; return the first failure.
+
+        After a failure of the cluster the next action is still tried. A store that fails ends the pass: all that comes
+        later depends on it.
+        """
         first: WorldError | None = None
-        skip = False
         for action in decision.actions:
-            if skip and not isinstance(action, RecordAttempt):
-                skip = False
-                continue
-            try:
-                await self._executor.execute(run.ref.uid, action)
-                skip = False
-            except ClusterError as error:
-                first = first or error
-            except StoreError as error:
-                first = first or error
-                if error.code != "E3505" or not isinstance(action, RecordAttempt):
-                    return first
-                # The ledger refused this attempt: its Job must not be made either.
-                skip = True
+            chains = action.chains if isinstance(action, SideBySide) else ((action,),)
+            found = [one for one in await asyncio.gather(*(self._follow(uid, chain) for chain in chains)) if one]
+            first = first or next(iter(found), None)
+            if any(isinstance(one, StoreError) for one in found):
+                break
         return first
+
+    async def _follow(self, uid: str, chain: Sequence[Action]) -> WorldError | None:
+        for action in chain:
+            try:
+                await self._executor.execute(uid, action)
+            except (ClusterError, StoreError) as error:
+                return error
+        return None
 
     async def _write(self, run: Run, status: RunStatus) -> bool:
         wire = status.to_wire()
@@ -127,7 +130,7 @@ class Reconciler:
 
 
 def _log(run: Run, decision: Decision, status: RunStatus, failure: WorldError | None) -> None:
-    words = [_word(action) for action in decision.actions]
+    words = [_word(action) for action in decision.flat()]
     changed = status.phase != run.status.phase or status.verdict != run.status.verdict
     if not (words or changed or failure):
         return

@@ -19,9 +19,9 @@ from evidencerun.validation.storeapi import (
     Verdict,
 )
 from evidencerun_operator import wording
-from evidencerun_operator.actions import Action, Decision, Seal
+from evidencerun_operator.actions import Action, Decision, Seal, SideBySide
 from evidencerun_operator.attempt_end import DELETED_GRACE, Ended
-from evidencerun_operator.checking import checks_status, end_attempt
+from evidencerun_operator.checking import checks_status, deletion, ended_news, leftover_jobs
 from evidencerun_operator.draft import Draft
 from evidencerun_operator.probing import not_reported, straggler_reasons
 from evidencerun_operator.stages import SEALING, SIGNING_FAILS
@@ -72,9 +72,9 @@ def unmet(view: RunView) -> list[str]:
     ]
 
 
-def _end_attempts(draft: Draft, world: ActiveWorld, view: RunView, reason: SealReason) -> tuple[list[Action], int]:
+def _end_attempts(draft: Draft, world: ActiveWorld, view: RunView, reason: SealReason) -> tuple[list[SideBySide], int]:
     """Return the actions that end open attempts, and how many still need time to upload what they have."""
-    actions: list[Action] = []
+    chains: list[tuple[Action, ...]] = [(deletion(job),) for job in leftover_jobs(world, view)]
     waiting = 0
     word = _STOPPED.get(reason, "Stopped")
     for attempt in view.attempts:
@@ -88,14 +88,14 @@ def _end_attempts(draft: Draft, world: ActiveWorld, view: RunView, reason: SealR
             and seconds_since(pod.deleting_since, draft.now) > DELETED_GRACE
         )
         words = ContainerEnding(reason=word, message=_ENDINGS[reason][2])
-        ended = Ended(ending=pod.ending if pod is not None and pod.ending is not None else words, kill=True)
-        steps = end_attempt(attempt, ended, job, pod)
+        ended = Ended(ending=pod.ending if pod is not None and pod.ending is not None else words)
         if gone or late:
-            actions += steps
+            chains.append((ended_news(attempt, ended, pod),))
         else:
             waiting += 1
-            actions += steps[1:]
-    return actions, waiting
+        if job is not None and not job.deleting:
+            chains.append((deletion(job),))
+    return ([SideBySide(chains=tuple(chains))] if chains else []), waiting
 
 
 def _limit(plan: Plan | None) -> float:

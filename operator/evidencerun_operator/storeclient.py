@@ -120,11 +120,17 @@ class StoreClient:
             raise StoreError("E3502", "the evidence store did not answer in time", where=where) from exc
         except (aiohttp.ClientError, OSError) as exc:
             # A store that lost its volume comes back with another CA.
-            await self.close()
+            await self._drop(session)
             raise StoreError("E3501", "the evidence store cannot be reached", where=where, why=str(exc)) from exc
         if response.status >= 300:
             raise _refusal(response.status, data, where)
         return data
+
+    async def _drop(self, session: aiohttp.ClientSession) -> None:
+        """Close a session that failed, unless another call has replaced it already."""
+        if self._session is session:
+            self._session = None
+            await session.close()
 
     def _headers(self) -> dict[str, str]:
         try:

@@ -36,8 +36,8 @@ from evidencerun.validation.storeapi import (
 
 _BROKEN_OFF: Final = {SealReason.CANCELLED: "RunCancelled", SealReason.DEADLINE: "RunDeadline"}
 _LOOK_SECONDS: Final = 0.25
-_ANSWER_SECONDS: Final = 15
-"""`POST …/attempts` waits so long for the judgement; the operator repeats it."""
+_ANSWER_SECONDS: Final = 2
+"""`POST …/attempts` waits so long for the judgement, which saves the operator a look; it repeats its news anyway."""
 _GIVEN_UP_SECONDS: Final = 3
 _TAIL_READ: Final = 256 * limits.KIB
 _GONE: Final = ContainerEnding(reason="PodGone", message="the pod was gone before its ending could be read")
@@ -57,13 +57,15 @@ class Attempts:
     async def record(self, run: Run, request: AttemptRequest) -> AttemptView:
         """Take news of an attempt; the same news twice changes nothing. Raises `RefusalError` 409."""
         key = (request.check, request.attempt)
+        # Asked before the lock is taken: a slow API server must not keep the run's other attempts waiting.
+        found = await self._look_up(run, request)
         async with run.lock:
             entry = run.ledger.get(key)
             if entry is None:
                 entry = await self._enter(run, request)
             ledger.check_same(entry, request)
-            if request.pod is not None:
-                entry = await self._bind(run, entry, request.pod, gone_is_fine=request.state is AttemptState.ENDED)
+            if found is not None:
+                entry = await self._bind(run, entry, found)
             if request.state is AttemptState.ENDED and entry.judged is None and not entry.ended_at:
                 entry = entry.model_copy(update={"ended_at": self._now(), "told": request.ending})
                 await self._save(run, entry)
@@ -84,22 +86,28 @@ class Attempts:
         events_log.note("attempt.entered", run=run.card.uid, check=entry.check, attempt=entry.attempt)
         return entry
 
-    async def _bind(self, run: Run, entry: LedgerEntry, pod: PodRef, *, gone_is_fine: bool) -> LedgerEntry:
-        if entry.judged is not None or any(known.uid == pod.uid for known in entry.pods):
-            return entry
+    async def _look_up(self, run: Run, request: AttemptRequest) -> PodRef | None:
+        """Return the pod that the news names, if it is new to the ledger, exists and is the Job's."""
+        pod, entry = request.pod, run.ledger.get((request.check, request.attempt))
+        if pod is None or entry is None or _has(entry, pod):
+            return None
         try:
             found = await self._cluster.get(PODS, pod.name, namespace=self._namespace)
         except ClusterError as fault:
             if fault.status != 404:
                 raise
-            if gone_is_fine:
-                return entry
+            if request.state is AttemptState.ENDED:
+                return None
             raise conflict(f"there is no pod {pod.name}", why="it is gone, or the name is wrong") from fault
         trouble = ownership_fault(found, run_uid=run.card.uid, job=entry.job_name, pod_uid=pod.uid)
         if trouble:
             raise conflict(f"pod {pod.name} does not belong to Job {entry.job_name}", why=trouble)
-        bound = PodRef(name=pod.name, uid=pod.uid, node_name=str((found.get("spec") or {}).get("nodeName") or ""))
-        entry = entry.model_copy(update={"pods": [*entry.pods, bound]})
+        return PodRef(name=pod.name, uid=pod.uid, node_name=str((found.get("spec") or {}).get("nodeName") or ""))
+
+    async def _bind(self, run: Run, entry: LedgerEntry, pod: PodRef) -> LedgerEntry:
+        if _has(entry, pod):
+            return entry
+        entry = entry.model_copy(update={"pods": [*entry.pods, pod]})
         await self._save(run, entry)
         events_log.note("attempt.pod", run=run.card.uid, check=entry.check, attempt=entry.attempt, pod=pod.name)
         return entry
@@ -256,6 +264,11 @@ class Attempts:
     async def stop(self) -> None:
         """Stop all following; what was received is on the volume."""
         await _cancel([*self._finishers.values(), *(task for _, task in self._followers.values())])
+
+
+def _has(entry: LedgerEntry, pod: PodRef) -> bool:
+    """Return whether a pod is nothing new to an attempt; after its judgement none is."""
+    return entry.judged is not None or any(known.uid == pod.uid for known in entry.pods)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -87,6 +87,7 @@ class LedgerEntry(SpecModel):
             phase=self.phase,
             attempt=self.attempt,
             job_name=self.job_name,
+            created_at=self.created_at,
             state=self.state,
             status=judged.status if judged else CheckStatus.PENDING,
             reason=judged.reason if judged else "",

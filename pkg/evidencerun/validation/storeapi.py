@@ -118,6 +118,8 @@ class AttemptView(SpecModel):
     phase: Phase
     attempt: int
     job_name: Text
+    created_at: Text = ""
+    """When the store entered it into its ledger."""
     state: AttemptState
     status: CheckStatus = CheckStatus.PENDING
     reason: Text = ""

@@ -167,7 +167,9 @@ def evaluation(*, ready: bool = True) -> Evaluation:
     )
 
 
-def attempt(check: str, number: int = 1, *, state: str = "created", status: str = "pending") -> AttemptView:
+def attempt(
+    check: str, number: int = 1, *, state: str = "created", status: str = "pending", **more: Any
+) -> AttemptView:
     return AttemptView(
         check=check,
         phase="deployment",
@@ -175,6 +177,7 @@ def attempt(check: str, number: int = 1, *, state: str = "created", status: str 
         job_name=f"ev-{UID[:8]}-{check}-{number}",
         state=state,
         status=status,
+        **more,
     )
 
 

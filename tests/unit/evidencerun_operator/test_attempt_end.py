@@ -5,7 +5,8 @@ import pytest
 from operator_samples import active_world, at, attempt, entry, make_plan, pod_body, stamp, view
 
 from evidencerun.validation.spec import CatalogEntry
-from evidencerun_operator.attempt_end import Ended, Going, follow
+from evidencerun.validation.storeapi import ContainerEnding
+from evidencerun_operator.attempt_end import Ended, Going, ended_badly, follow
 from evidencerun_operator.views import ChildView, NodeHealth, pod_view
 
 CHECK = CatalogEntry.model_validate(entry("probe-me", timeout="5m"))
@@ -58,25 +59,24 @@ def pod(status=None, **meta):
     return pod_view(body)
 
 
-def judge(*, state="running", child=None, seen=None, troubles=None, nodes=None):
+def judge(*, state="running", age=0.0, child=None, seen=None, troubles=None, nodes=None):
     world = active_world(make_plan(), view(), troubles=troubles or {}, nodes=health() if nodes is None else nodes)
-    return follow(CHECK, attempt("probe-me", state=state), child, seen, world=world, now=at(0))
+    entered = attempt("probe-me", state=state, created_at=stamp(-age))
+    return follow(CHECK, entered, child, seen, world=world, now=at(0))
 
 
 PULL = ("ErrImagePull", 'failed to resolve reference: "x": not found')
 ENDS = {
-    "exit-code": ({"child": job(), "seen": pod(terminated(1))}, "Error", False),
-    "sidecar-hangs": ({"child": job(), "seen": pod(terminated(46, sidecar=False))}, "Error", False),
-    "no-such-image": ({"child": job(), "seen": pod(scheduled(21, waiting(*PULL)))}, "ErrImagePull", True),
+    "exit-code": ({"child": job(), "seen": pod(terminated(1))}, "Error"),
+    "sidecar-hangs": ({"child": job(), "seen": pod(terminated(46, sidecar=False))}, "Error"),
+    "no-such-image": ({"child": job(), "seen": pod(scheduled(21, waiting(*PULL)))}, "ErrImagePull"),
     "registry-away": (
         {"child": job(), "seen": pod(scheduled(121, waiting("ImagePullBackOff", "i/o timeout")))},
         "ImagePullBackOff",
-        True,
     ),
     "bad-config": (
         {"child": job(), "seen": pod(scheduled(21, waiting("CreateContainerConfigError", "secret not found")))},
         "CreateContainerConfigError",
-        True,
     ),
     "never-scheduled": (
         {
@@ -91,24 +91,22 @@ ENDS = {
             ),
         },
         "Unschedulable",
-        True,
     ),
-    "pod-refused": ({"state": "created", "child": job(21), "troubles": {JOB: "exceeded quota"}}, "FailedCreate", True),
-    "no-pod-ever": ({"state": "created", "child": job(361)}, "NeverStarted", True),
-    "pod-deleted": ({"child": job()}, "PodDeleted", True),
-    "job-deleted": ({}, "JobDeleted", False),
+    "pod-refused": ({"state": "created", "child": job(21), "troubles": {JOB: "exceeded quota"}}, "FailedCreate"),
+    "no-pod-ever": ({"state": "created", "child": job(361)}, "NeverStarted"),
+    "job-refused": ({"state": "created", "age": 61, "troubles": {JOB: "denied by policy"}}, "FailedCreate"),
+    "pod-deleted": ({"child": job()}, "PodDeleted"),
+    "job-deleted": ({}, "JobDeleted"),
     "kubelet-silent-after-delete": (
         {"child": job(), "seen": pod(running(9), deletionTimestamp=stamp(-16))},
         "NodeLost",
-        False,
     ),
-    "node-gone": ({"child": job(), "seen": pod(running(9)), "nodes": {"other": health()["node1"]}}, "NodeLost", True),
+    "node-gone": ({"child": job(), "seen": pod(running(9)), "nodes": {"other": health()["node1"]}}, "NodeLost"),
     "node-not-ready": (
         {"child": job(), "seen": pod(running(9)), "nodes": health(ready=False, since=31)},
         "NodeLost",
-        True,
     ),
-    "kubelet-missed-its-deadline": ({"child": job(), "seen": pod(running(376))}, "DeadlineExceeded", True),
+    "kubelet-missed-its-deadline": ({"child": job(), "seen": pod(running(376))}, "DeadlineExceeded"),
 }
 GOES_ON = {
     "no-such-image-yet": ({"child": job(), "seen": pod(scheduled(19, waiting(*PULL)))}, "not found"),
@@ -138,11 +136,10 @@ GOES_ON = {
 
 @pytest.mark.parametrize("name", ENDS)
 def test_an_end(name):
-    seen, reason, kill = ENDS[name]
+    seen, reason = ENDS[name]
     found = judge(**seen)
     assert isinstance(found, Ended)
     assert found.ending.reason == reason
-    assert found.kill is kill
 
 
 @pytest.mark.parametrize("name", GOES_ON)
@@ -157,3 +154,23 @@ def test_no_end(name):
 
 def test_a_ledger_entry_without_its_job_gets_it():
     assert judge(state="created") == Going(needs_job=True)
+    assert judge(state="created", age=900) == Going(needs_job=True)
+
+
+def test_a_job_that_the_api_refuses_is_tried_again_for_a_while_and_told():
+    found = judge(state="created", age=59, troubles={JOB: "exceeded quota"})
+    assert found == Going(needs_job=True, trouble="FailedCreate: exceeded quota")
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        (ContainerEnding(exit_code=0, reason="Completed"), ""),
+        (ContainerEnding(exit_code=2, reason="Error", message="single machine"), ""),
+        (ContainerEnding(exit_code=137, reason="OOMKilled", message="usage"), "OOMKilled, ended with exit code 137"),
+        (ContainerEnding(reason="NodeLost", message="node n is gone"), "NodeLost: node n is gone"),
+        (ContainerEnding(message="nobody knows"), "nobody knows"),
+    ],
+)
+def test_a_bad_ending_in_words(ending, words):
+    assert ended_badly(ending) == words

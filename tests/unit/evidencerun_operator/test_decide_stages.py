@@ -143,7 +143,7 @@ def names(decision):
         else (type(action).__name__, action.manifest["metadata"]["name"])
         if isinstance(action, Ensure)
         else (type(action).__name__,)
-        for action in decision.actions
+        for action in decision.flat()
     ]
 
 
@@ -185,6 +185,35 @@ def test_a_retry_is_a_new_attempt_with_its_own_job():
     assert isinstance(twice.actions[0], Seal)
 
 
+def test_a_job_that_could_go_on_after_its_attempt_was_given_up_is_deleted_before_anything_takes_its_place():
+    name = f"ev-{UID[:8]}-expected-resources-1"
+    catalog = [entry("expected-resources", retries=1, exclusive="gpu"), entry("node-agreement", exclusive="gpu")]
+    given_up = attempt("expected-resources", state="ended", status="other")
+    pod = pod_view(pod_body("p", name, phase="Running"))
+    going_on = checking(given_up, catalog=catalog, children=(*ANCHORS, job_child(name)), pods=(pod,))
+    assert names(going_on) == [("Delete",)]
+    going = checking(given_up, catalog=catalog, children=(*ANCHORS, job_child(name, deleting=True)), pods=(pod,))
+    assert ("Ensure", f"ev-{UID[:8]}-expected-resources-2") in names(going)
+
+
+def test_an_attempt_that_ended_by_itself_keeps_its_job():
+    name = f"ev-{UID[:8]}-expected-resources-1"
+    over = pod_view(pod_body("p", name, phase="Failed"))
+    catalog = [entry("expected-resources", retries=1)]
+    failed = attempt("expected-resources", state="ended", status="failed")
+    again = checking(failed, catalog=catalog, children=(*ANCHORS, job_child(name)), pods=(over,))
+    assert [one[0] for one in names(again)] == ["RecordAttempt", "Ensure"]
+
+
+def test_a_bad_ending_is_told_while_the_store_judges_it():
+    name = f"ev-{UID[:8]}-expected-resources-1"
+    state = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    pod = pod_view(pod_body("p", name, phase="Failed", containerStatuses=[{"name": "validator", "state": state}]))
+    decision = checking(attempt("expected-resources"), children=(*ANCHORS, job_child(name)), pods=(pod,))
+    assert ("RecordAttempt", name, "ended") in names(decision)
+    assert "expected-resources: OOMKilled, ended with exit code 137" in decision.status.summary
+
+
 def test_a_pod_that_cannot_start_is_told_in_the_summary_at_once():
     name = f"ev-{UID[:8]}-expected-resources-1"
     waiting = {"reason": "ImagePullBackOff", "message": "manifest unknown"}
@@ -203,7 +232,7 @@ def test_cancel_and_deadline_end_attempts_and_then_seal(run, seconds, reason):
     pod = pod_view(pod_body("p", name))
     alive = {"children": (*ANCHORS, job_child(name)), "pods": (pod,), "seconds": seconds, "run": run}
     stopping = checking(attempt("expected-resources"), **alive)
-    assert [type(action) for action in stopping.actions] == [Delete]
+    assert [type(action) for action in stopping.flat()] == [Delete]
     gone = checking(attempt("expected-resources"), seconds=seconds, run=run)
     assert names(gone) == [("RecordAttempt", name, "ended")]
     sealing = checking(attempt("expected-resources", state="ended", status="other"), seconds=seconds, run=run)

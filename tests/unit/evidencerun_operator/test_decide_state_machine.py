@@ -8,6 +8,7 @@ from operator_samples import at
 from simulated_cluster import NODE_NAMES, SimulatedCluster
 
 from evidencerun.errors import ClusterError, StoreError
+from evidencerun_operator.actions import SideBySide
 from evidencerun_operator.decide import decide
 from evidencerun_operator.failures import explained
 from evidencerun_operator.run_object import read_run
@@ -22,7 +23,13 @@ SPECS = (
 STEPS_TO_THE_END = 400
 
 
-def one_pass(cluster, cut=None):
+def chains_of(decision, backwards):
+    """Return what may happen in any order, in one order or the other."""
+    groups = [list(one.chains) if isinstance(one, SideBySide) else [(one,)] for one in decision.actions]
+    return [chain for group in groups for chain in (reversed(group) if backwards else group)]
+
+
+def one_pass(cluster, cut=None, *, backwards=False):
     """Make a pass; with `cut`, the process is killed after that many actions, before the status is written."""
     run = read_run(cluster.run)
     decision = decide(at(cluster.now), run, cluster.world())
@@ -32,14 +39,17 @@ def one_pass(cluster, cut=None):
         return decision
     assert decision.requeue_after is not None or decision.status.verdict
     failure = None
-    for index, action in enumerate(decision.actions):
-        if cut is not None and index >= cut:
-            return decision
-        try:
-            cluster.execute(action)
-        except (ClusterError, StoreError) as error:
-            failure = error
-            break
+    done = 0
+    for chain in chains_of(decision, backwards):
+        for action in chain:
+            if cut is not None and done >= cut:
+                return decision
+            done += 1
+            try:
+                cluster.execute(action)
+            except (ClusterError, StoreError) as error:
+                failure = failure or error
+                break
     if cut is not None:
         return decision
     cluster.write(decision.status if failure is None else explained(decision.status, failure, now=at(cluster.now)))
@@ -54,13 +64,13 @@ class Operation(RuleBasedStateMachine):
     def begin(self, spec):
         self.cluster = SimulatedCluster(**spec)
 
-    @rule()
-    def look(self):
-        one_pass(self.cluster)
+    @rule(backwards=st.booleans())
+    def look(self, backwards):
+        one_pass(self.cluster, backwards=backwards)
 
-    @rule(cut=st.integers(0, 4))
-    def killed(self, cut):
-        one_pass(self.cluster, cut)
+    @rule(cut=st.integers(0, 4), backwards=st.booleans())
+    def killed(self, cut, backwards):
+        one_pass(self.cluster, cut, backwards=backwards)
 
     @rule(seconds=st.sampled_from([0.5, 2, 15, 40, 130, 700]))
     def time_passes(self, seconds):

@@ -12,6 +12,7 @@ from evidencerun.errors import ClusterError, StoreError
 from evidencerun.kube.base import JOBS, http_fault
 from evidencerun_operator.actions import Delete, Ensure
 from evidencerun_operator.execute import Executor
+from evidencerun_operator.refusals import Refusals
 from evidencerun_operator.storeclient import StoreClient
 
 MANIFEST = {
@@ -60,29 +61,55 @@ def stored(uid=UID, digest="h1"):
 
 async def test_an_object_is_created_once_and_the_same_one_is_fine():
     cluster = ScriptedCluster()
-    await Executor(cluster, None).execute(UID, Ensure(resource=JOBS, manifest=MANIFEST))
+    await Executor(cluster, None, Refusals()).execute(UID, Ensure(resource=JOBS, manifest=MANIFEST))
     assert cluster.created == ["ev-x"]
-    await Executor(ScriptedCluster(stored()), None).execute(UID, Ensure(resource=JOBS, manifest=MANIFEST))
+    await Executor(ScriptedCluster(stored()), None, Refusals()).execute(UID, Ensure(resource=JOBS, manifest=MANIFEST))
 
 
 @pytest.mark.parametrize("found", [stored(uid="another"), stored(digest="h2"), {"metadata": {}}])
 async def test_an_object_of_somebody_else_is_never_adopted(found):
     with pytest.raises(ClusterError) as caught:
-        await Executor(ScriptedCluster(found), None).execute(UID, Ensure(resource=JOBS, manifest=MANIFEST))
+        await Executor(ScriptedCluster(found), None, Refusals()).execute(UID, Ensure(resource=JOBS, manifest=MANIFEST))
     assert caught.value.code == "E3601"
 
 
 async def test_another_409_than_already_exists_is_not_adopted():
     fault = http_fault(status=409, reason="Conflict", message="namespace is terminating", where="POST")
     with pytest.raises(ClusterError) as caught:
-        await Executor(ScriptedCluster(fault=fault), None).execute(UID, Ensure(resource=JOBS, manifest=MANIFEST))
+        await Executor(ScriptedCluster(fault=fault), None, Refusals()).execute(
+            UID, Ensure(resource=JOBS, manifest=MANIFEST)
+        )
     assert caught.value.status == 409
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [(403, True), (422, True), (404, True), (429, False), (409, False), (500, False), (0, False)]
+)
+async def test_a_refusal_is_remembered_until_the_object_exists(status, told):
+    refusals = Refusals()
+    name = f"ev-{UID[:8]}-expected-resources-1"
+    wanted = Ensure(resource=JOBS, manifest={**MANIFEST, "metadata": {**MANIFEST["metadata"], "name": name}})
+    fault = ClusterError("E3004", "exceeded quota", status=status)
+    with pytest.raises(ClusterError):
+        await Executor(ScriptedCluster(fault=fault), None, refusals).execute(UID, wanted)
+    assert ("exceeded quota" in refusals.of_run(UID).get(name, "")) is told
+    assert refusals.of_run("another-uid") == {}
+    await Executor(ScriptedCluster(), None, refusals).execute(UID, wanted)
+    assert refusals.of_run(UID) == {}
+
+
+async def test_the_refusals_of_a_run_that_is_over_are_forgotten():
+    refusals = Refusals()
+    refusals.note(f"ev-{UID[:8]}-probe-any", ClusterError("E3601", "exists already and is not this run's"))
+    assert refusals.of_run(UID)
+    refusals.forget(UID)
+    assert refusals.of_run(UID) == {}
 
 
 async def test_a_name_taken_by_another_object_is_not_ours_to_delete():
     fault = http_fault(status=409, reason="Conflict", message="uid", where="DELETE")
     action = Delete(resource=JOBS, namespace="checks", name="ev-x", uid="u")
-    await Executor(ScriptedCluster(fault=fault), None).execute(UID, action)
+    await Executor(ScriptedCluster(fault=fault), None, Refusals()).execute(UID, action)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from operator_samples import make_plan as plan_of
 from evidencerun.errors import ClusterError, StoreError
 from evidencerun.kube.aio import Credentials
 from evidencerun_operator import handlers, main
-from evidencerun_operator.actions import Ensure, RecordAttempt
+from evidencerun_operator.actions import Close, Ensure, RecordAttempt, SideBySide
 from evidencerun_operator.health import SILENCE, Health
 from evidencerun_operator.jsonlog import JsonFormatter
 from evidencerun_operator.queue import Key, WorkQueue
@@ -90,6 +90,7 @@ class Recording:
     async def execute(self, uid, action):
         fault = self.faults.get(len(self.done))
         self.done.append(type(action).__name__)
+        await asyncio.sleep(0)  # the turn of the other chains
         if fault:
             raise fault
 
@@ -121,17 +122,32 @@ QUOTA = ClusterError("E3004", "exceeded quota", status=403)
 @pytest.mark.parametrize(
     ("faults", "done", "failure"),
     [
-        ({}, ["RecordAttempt", "Ensure", "RecordAttempt", "Ensure"], None),
-        ({0: REFUSED}, ["RecordAttempt", "RecordAttempt", "Ensure"], REFUSED),
-        ({0: AWAY}, ["RecordAttempt"], AWAY),
-        ({1: QUOTA}, ["RecordAttempt", "Ensure", "RecordAttempt", "Ensure"], QUOTA),
+        ({}, ["Ensure", "RecordAttempt", "RecordAttempt", "Ensure", "Ensure", "Close"], None),
+        ({0: QUOTA}, ["Ensure", "RecordAttempt", "RecordAttempt", "Ensure", "Ensure", "Close"], QUOTA),
+        ({1: REFUSED}, ["Ensure", "RecordAttempt", "RecordAttempt", "Ensure"], REFUSED),
+        ({1: AWAY, 2: AWAY}, ["Ensure", "RecordAttempt", "RecordAttempt"], AWAY),
+        ({3: QUOTA}, ["Ensure", "RecordAttempt", "RecordAttempt", "Ensure", "Ensure", "Close"], QUOTA),
     ],
 )
 async def test_what_fails_stops_what_depends_on_it_and_nothing_else(faults, done, failure):
     executor = Recording(faults)
-    found = await reconciler(executor)._act(make_run(), Actions(record(), ensure(), record(), ensure()))
+    side_by_side = SideBySide(chains=((record(), ensure()), (record(), ensure())))
+    found = await reconciler(executor)._act("uid", Actions(ensure(), side_by_side, Close()))
     assert executor.done == done
     assert found is failure
+
+
+async def test_a_chain_does_not_wait_for_another():
+    second = asyncio.Event()
+
+    class Waiting:
+        async def execute(self, uid, action):
+            if isinstance(action, Close):
+                second.set()
+            await asyncio.wait_for(second.wait(), 5)
+
+    chains = SideBySide(chains=((record(),), (Close(),)))
+    assert await reconciler(Waiting())._act("uid", Actions(chains)) is None
 
 
 class OneRun:

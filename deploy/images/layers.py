@@ -60,6 +60,7 @@ def _cached(cache: Path, name: str, fill: Callable[[Path], None]) -> Layer:
     """
     home = cache / "layers" / name
     if (home / "layer.json").exists():
+        rootfs.mark_used(home)
         return _read(home)
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=".making-") as scratch:

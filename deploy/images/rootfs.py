@@ -7,6 +7,7 @@ SHA-256, kept in a cache directory keyed by the exact files, and unpacked with `
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -94,6 +95,12 @@ def default_cache() -> Path:
     return Path.home() / ".cache" / "evidencerun"
 
 
+def mark_used(entry: Path) -> None:
+    """Set the time of last use of an entry of the cache, by which `deploy/local/tools prune` judges it."""
+    with contextlib.suppress(OSError):
+        os.utime(entry)
+
+
 def _apt(*args: str, cwd: Path | None = None) -> str:
     command = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", *args]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
@@ -144,6 +151,7 @@ def fetch(debs: Sequence[Deb], cache: Path) -> Path:
             unfinished.rename(home)
         except OSError:  # another process was faster; its files are verified below like ours
             shutil.rmtree(unfinished)
+    mark_used(home)
     for deb in debs:
         if _sha256(home / deb.file) != deb.sha256:
             raise RootfsError(f"{home / deb.file} is not the file apt vouches for; fix: delete {home} and run again")

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
-from evidencelocal import node, tools
+from evidencelocal import cache, node, tools
 from evidencelocal.settings import LOCAL, PAUSE_IMAGE, ClusterError, Settings, cache_dir
 from evidencelocal.shell import say, write
 
@@ -64,6 +64,7 @@ def pause_folder() -> Path:
         _packer().write(root, PAUSE_IMAGE, archive, entrypoint=["/pause"], user="65535:65535")
         shutil.rmtree(root)
     _write_names(archive, archive)
+    cache.use(folder)
     return folder
 
 

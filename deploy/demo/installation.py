@@ -50,6 +50,13 @@ def answer(words: Sequence[str | Path], *, env: Mapping[str, str] | None = None)
     return done.stdout
 
 
+def progress(words: Sequence[str | Path]) -> None:
+    """Run a program that says on standard error how far it is; what it prints otherwise is dropped."""
+    done = subprocess.run([str(word) for word in words], stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise DemoError(f"exit code {done.returncode}: {' '.join(str(word) for word in words)}")
+
+
 def cluster_command() -> Path:
     """The command of the cluster that EVIDENCERUN_E2E_CLUSTER names: local (default) or kind."""
     flavour = os.environ.get("EVIDENCERUN_E2E_CLUSTER", "local")
@@ -87,7 +94,8 @@ def install(env: Mapping[str, str]) -> None:
 def install_all() -> dict[str, str]:
     """Cluster, images, chart; returns the environment for kubectl and helm."""
     with step("a Kubernetes cluster on this machine"):
-        answer([cluster_command(), "up", "--nodes", os.environ.get("NODES", "3")])
+        # The first time it builds Kubernetes, for minutes.
+        progress([cluster_command(), "up", "--nodes", os.environ.get("NODES", "3")])
     env = environment()
     with step("two images, without Docker"):
         call([sys.executable, REPOSITORY / "deploy/images/build.py"])

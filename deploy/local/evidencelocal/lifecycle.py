@@ -14,7 +14,9 @@ from evidencelocal import (
     control_plane,
     hostnet,
     images,
+    machine_limits,
     node,
+    ownership,
     pki,
     preflight,
     processes,
@@ -24,7 +26,7 @@ from evidencelocal import (
 from evidencelocal.settings import LOCAL, MAX_NODES, ClusterError, Settings
 from evidencelocal.shell import say, wait_for, write
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised when a running cluster made by an older version of this program must be built anew."""
 
 PROGRAMS = ("kube", "coredns", "pause")
@@ -54,6 +56,7 @@ def _prepare(settings: Settings, programs: Path) -> None:
         down(settings)
     settings.state.mkdir(parents=True, exist_ok=True)
     settings.state.chmod(0o711)
+    ownership.claim(settings)
     hostnet.remember(settings)
     write(_identity_file(settings), json.dumps(_identity(programs)))
 
@@ -87,6 +90,9 @@ def up(settings: Settings, nodes: int, *, may_install: bool) -> None:
     if not 1 <= nodes <= MAX_NODES:
         raise ClusterError(f"{nodes} nodes asked for; expected 1 to {MAX_NODES}")
     preflight.require(may_install=may_install)
+    for limit in machine_limits.look(settings, nodes):
+        if not limit.enough:
+            say(limit.warning)
     programs = tools.bin_dir(PROGRAMS)
     _prepare(settings, programs)
     changed = [_step("certificates", made=pki.ensure(settings))]

@@ -10,18 +10,25 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evidencelocal import images, lifecycle, node, preflight, registries, tools, volumes
-from evidencelocal.settings import REGISTRY_USER, ClusterError, Settings, from_environment
+from evidencelocal import images, lifecycle, machine_limits, node, ownership, preflight, registries, tools, volumes
+from evidencelocal.settings import LOCAL, REGISTRY_USER, ClusterError, Settings, from_environment
+from evidencelocal.shell import say
+
+DEFAULT_NODES = 3
+OF_CLUSTER = ("EVIDENCERUN_CACHE", "EVIDENCERUN_STATE", "EVIDENCERUN_INSTANCE")
+"""Variables that say which cluster is meant; whoever set one needs it again for the next command."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cluster", description="a Kubernetes cluster on this machine")
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="bring it up, or mend it")
-    up.add_argument("--nodes", type=int, default=3)
+    up.add_argument("--nodes", type=int, default=DEFAULT_NODES)
     up.add_argument("--install", action="store_true", help="install missing Debian packages")
-    commands.add_parser("down", help="end it and leave nothing behind")
-    commands.add_parser("status", help="say what runs; exit code 1 unless everything does")
+    down = commands.add_parser("down", help="end it and leave nothing behind")
+    for command in (up, down):
+        command.add_argument("--take-over", action="store_true", help="even if it is another checkout's")
+    commands.add_parser("status", help="say what runs; exit code 1 unless everything does, 3 if it is not ours")
     commands.add_parser("env", help="print what a shell needs: eval $(cluster env)")
     doctor = commands.add_parser("doctor", help="say what this machine lacks")
     doctor.add_argument("--install", action="store_true", help="install missing Debian packages")
@@ -62,18 +69,41 @@ def _environment(settings: Settings) -> str:
     return "\n".join([*exports, f'export PATH="{tools.bin_dir(lifecycle.PROGRAMS)}:$PATH"'])
 
 
-def _doctor(*, may_install: bool) -> int:
+def _doctor(settings: Settings, *, may_install: bool) -> int:
     preflight.require(may_install=may_install)
-    print("this machine has everything that the cluster needs")
+    limits = machine_limits.look(settings, DEFAULT_NODES)
+    for limit in limits:
+        print(limit.line)
+    for limit in limits:
+        if not limit.enough:
+            say(limit.warning)
+    short = "" if all(limit.enough for limit in limits) else ", but for the limits that are named above"
+    print(f"this machine has everything that the cluster needs{short}")
     return 0
+
+
+def _up(settings: Settings, options: argparse.Namespace) -> None:
+    lifecycle.up(settings, options.nodes, may_install=options.install)
+    print(_environment(settings))
+    variables = "".join(f"{name}={os.environ[name]} " for name in OF_CLUSTER if name in os.environ)
+    program = LOCAL / "cluster"
+    shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
+    say(f'to use it in a shell: eval "$({variables}{shown} env)"')
+
+
+def _show_environment(settings: Settings) -> None:
+    if not settings.kubeconfig.is_file():
+        raise ClusterError("no cluster is running; fix: cluster up")
+    ownership.require(settings, take_over=False)
+    print(_environment(settings))
 
 
 def _change(settings: Settings, options: argparse.Namespace) -> int:
     """The commands that change the cluster; they hold its lock."""
+    ownership.require(settings, take_over=getattr(options, "take_over", False))
     match options.command:
         case "up":
-            lifecycle.up(settings, options.nodes, may_install=options.install)
-            print(_environment(settings))
+            _up(settings, options)
         case "down":
             lifecycle.down(settings)
         case "load":
@@ -91,19 +121,19 @@ def main(arguments: Sequence[str]) -> int:
     settings = from_environment()
     match options.command:
         case "doctor":
-            return _doctor(may_install=options.install)
+            return _doctor(settings, may_install=options.install)
         case "volume-keeper":
             volumes.keep(settings)
         case "reset-volumes":
             volumes.renew_released(settings)
         case "exec-node":
+            ownership.require(settings, take_over=False)
             print(node.inside(settings, options.number, options.words), end="")
         case "status":
+            ownership.require(settings, take_over=False)
             return 0 if lifecycle.status(settings) else 1
         case "env":
-            if not settings.kubeconfig.is_file():
-                raise ClusterError("no cluster is running; fix: cluster up")
-            print(_environment(settings))
+            _show_environment(settings)
         case _:
             with _alone(settings):
                 return _change(settings, options)

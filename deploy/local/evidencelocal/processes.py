@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,19 +115,27 @@ def await_end(processes: Iterable[Process], timeout: float = 10) -> None:
         time.sleep(0.02)
 
 
-def ours(settings: Settings) -> list[Process]:
-    """Every process of this machine that carries this cluster's marker, whether or not its record is left."""
-    wanted = f"{MARKER}={settings.state}".encode()
-    found = []
+def _markers() -> Iterator[tuple[Process, Path]]:
+    """Every other process of this machine that carries a cluster's marker, with the state directory that it names."""
+    begin = f"{MARKER}=".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                process = identify(int(entry.name))
-                if process:
-                    found.append(process)
-    return found
+            variables = (entry / "environ").read_bytes().split(b"\0")
+            process = identify(int(entry.name))
+            if process:
+                yield from ((process, Path(os.fsdecode(v[len(begin) :]))) for v in variables if v.startswith(begin))
+
+
+def marked_states() -> set[Path]:
+    """The state directories of all clusters that have a process on this machine."""
+    return {state for _, state in _markers()}
+
+
+def ours(settings: Settings) -> list[Process]:
+    """Every process of this machine that carries this cluster's marker, whether or not its record is left."""
+    return [process for process, state in _markers() if state == settings.state]
 
 
 def kill_all(settings: Settings) -> int:

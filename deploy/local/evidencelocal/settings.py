@@ -21,6 +21,8 @@ MARKER = "EVIDENCERUN_LOCAL_CLUSTER"
 class ClusterError(Exception):
     """The cluster cannot be brought up, changed or ended; the message says why and what to do."""
 
+    exit_code = 1
+
 
 def cache_dir() -> Path:
     """The cache outside the checkout: $EVIDENCERUN_CACHE, else /var/cache/evidencerun, else ~/.cache."""

@@ -72,7 +72,7 @@ def write(path: Path, text: str, mode: int = 0o644) -> Path:
     return path
 
 
-def fail(text: str) -> int:
+def fail(text: str, exit_code: int = 1) -> int:
     """Print an error and return the exit code for it."""
     print(f"error: {text}", file=sys.stderr, flush=True)
-    return 1
+    return exit_code

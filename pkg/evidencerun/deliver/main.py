@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -30,7 +29,7 @@ def main() -> int:
     """Deliver, tell in the termination message, and return 0 only if all was delivered."""
     # The first process of a container has no default action for signals: it would ignore SIGTERM.
     signal.signal(signal.SIGTERM, _stopped)
-    log = StepLog("deliver", now=lambda: datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    log = StepLog("deliver")
     outcome = run(os.environ, clock=Clock(), log=log)
     target = Path(os.environ.get("EVIDENCERUN_TERMINATION_LOG", _TERMINATION_LOG))
     try:

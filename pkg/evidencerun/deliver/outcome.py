@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from evidencerun import limits
@@ -34,7 +34,7 @@ class Outcome:
     """What became of a delivery."""
 
     delivered: tuple[Delivered, ...] = ()
-    errors: tuple[Undelivered, ...] = field(default=())
+    errors: tuple[Undelivered, ...] = ()
 
     @property
     def exit_code(self) -> int:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import random
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import httpx
@@ -37,7 +38,7 @@ class RegistryAccess:
     ca_pem: str = ""
     plain_http: bool = False
     sleep: Callable[[float], None] = time.sleep
-    uniform: Callable[[float, float], float] = field(default=random.SystemRandom().uniform)
+    uniform: Callable[[float, float], float] = random.SystemRandom().uniform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +179,7 @@ class Transport:
         return response
 
     def _pause(self, attempt: int, retry_after: str) -> None:
-        asked = float(retry_after) if retry_after.isdigit() and len(retry_after) < 5 else 0.0
+        asked = float(retry_after) if re.fullmatch(r"[0-9]{1,4}", retry_after) else 0.0
         jitter = self._access.uniform(0.0, min(_DELAY_CAP, 0.5 * 2.0**attempt))
         self._access.sleep(min(asked, limits.RETRY_AFTER_MAX) + jitter)
 
@@ -188,7 +189,7 @@ def _tls(ca_pem: str) -> ssl.SSLContext:
     if ca_pem.strip():
         try:
             context.load_verify_locations(cadata=ca_pem)
-        except ssl.SSLError as fault:
+        except (ssl.SSLError, TypeError) as fault:  # TypeError: not ASCII
             raise RegistryError(
                 "E7419",
                 "the registry's CA cannot be read",

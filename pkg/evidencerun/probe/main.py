@@ -24,14 +24,14 @@ from evidencerun.probe.reportbytes import ReportHead, fitted, make_report
 from evidencerun.probe.settings import ProbeSettings, probe_settings
 from evidencerun.probe.sources import sources
 from evidencerun.probe.upload import AFTERTIME_SECONDS, Upload, Uploader, sleep_for_ever, splay_seconds
-from evidencerun.storeclient import Clock, Endpoint, StepLog, StoreClient
+from evidencerun.storeclient import Clock, Endpoint, StepLog, StoreClient, utc_text
 
 
 def main() -> NoReturn:
     """Run until SIGTERM, then end at once with exit code 0."""
     signal.signal(signal.SIGTERM, _stop)
     clock = Clock()
-    log = StepLog("probe", now=now_text)
+    log = StepLog("probe")
     acked = Path(os.environ.get("EVIDENCERUN_ACKED_FILE", "/tmp/acked"))  # noqa: S108 - the pod's own emptyDir
     try:
         settings = probe_settings(os.environ)
@@ -51,7 +51,7 @@ def main() -> NoReturn:
 
 def prepare(settings: ProbeSettings, tree: HostTree, environ: Mapping[str, str], log: StepLog) -> Upload:
     """Read the node and return the report, ready for upload."""
-    started_at = now_text()
+    started_at = utc_text()
     found = collect(
         sources(
             tree,
@@ -76,7 +76,7 @@ def prepare(settings: ProbeSettings, tree: HostTree, environ: Mapping[str, str],
         version=__version__,
         access=settings.access,
         started_at=started_at,
-        finished_at=now_text(),
+        finished_at=utc_text(),
     )
     plain, packed = fitted(make_report(head, found))
     log("report", bytes=len(plain), gzip=len(packed))
@@ -89,11 +89,6 @@ def uploader(settings: ProbeSettings, upload: Upload, *, acked: Path, clock: Clo
     left = (settings.deadline - datetime.now(tz=UTC)).total_seconds()
     until = clock.monotonic() + max(0.0, left) + AFTERTIME_SECONDS
     return Uploader(StoreClient(endpoint), upload, acked=acked, clock=clock, log=log, until=until)
-
-
-def now_text() -> str:
-    """Return the time as RFC 3339, UTC, whole seconds."""
-    return datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _stop(number: int, frame: object) -> NoReturn:

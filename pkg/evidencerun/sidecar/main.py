@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -37,7 +36,7 @@ class Stopped(Exception):  # noqa: N818 - not a fault: the pod is ending before 
 def main() -> int:
     """Run until SIGTERM; return 0 if all results that may leave the pod are at the store."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
-    log = StepLog("sidecar", now=_now)
+    log = StepLog("sidecar")
     try:
         settings = sidecar_settings(os.environ)
         client = _client(settings)
@@ -140,10 +139,6 @@ def _client(settings: SidecarSettings) -> StoreClient:
         socket_seconds=_SOCKET_SECONDS,
     )
     return StoreClient(endpoint)
-
-
-def _now() -> str:
-    return datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 if __name__ == "__main__":

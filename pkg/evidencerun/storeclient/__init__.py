@@ -5,9 +5,10 @@ Measured: `import http.client, ssl` takes 0.06 s and 17 MB, `import httpx` 0.47 
 handful of requests on every node of a cluster, so they do without httpx.
 """
 
-from evidencerun.storeclient.client import Answer, Download, Endpoint, StoreClient, StoreRefusedError
+from evidencerun.storeclient.client import Answer, Download, Endpoint, StoreClient
+from evidencerun.storeclient.exchange import StoreRefusedError
 from evidencerun.storeclient.patience import Backoff, Clock, keep_trying
-from evidencerun.storeclient.steplog import StepLog
+from evidencerun.storeclient.steplog import StepLog, utc_text
 
 __all__ = [
     "Answer",
@@ -19,4 +20,5 @@ __all__ = [
     "StoreClient",
     "StoreRefusedError",
     "keep_trying",
+    "utc_text",
 ]

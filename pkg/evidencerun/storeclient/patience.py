@@ -6,11 +6,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from evidencerun.errors import StoreError
-from evidencerun.storeclient.client import StoreRefusedError
+from evidencerun.storeclient.exchange import StoreRefusedError
 
 T = TypeVar("T")
 BASE_SECONDS: Final = 1.0
@@ -23,7 +23,7 @@ class Clock:
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    uniform: Callable[[float, float], float] = field(default=random.SystemRandom().uniform)
+    uniform: Callable[[float, float], float] = random.SystemRandom().uniform
 
 
 class Backoff:

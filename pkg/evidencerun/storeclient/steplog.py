@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import TextIO
+
+
+def utc_text() -> str:
+    """Return the time as RFC 3339, UTC, whole seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 class StepLog:
     """Writes lines like `{"at": "2026-01-01T00:00:00Z", "program": "probe", "step": "uploaded", …}`."""
 
-    def __init__(self, program: str, *, now: Callable[[], str], out: TextIO | None = None) -> None:
+    def __init__(self, program: str, *, now: Callable[[], str] = utc_text, out: TextIO | None = None) -> None:
         self._program = program
         self._now = now
         self._out = out

@@ -314,6 +314,12 @@ def test_settings_that_do_not_fit_are_named(changes: dict[str, str]) -> None:
     assert outcome.exit_code == 1
 
 
+def test_an_authority_that_cannot_be_read_is_in_the_message() -> None:
+    changes = {"EVIDENCERUN_STORE_URL": "https://store", "EVIDENCERUN_STORE_CA": "no certificate"}
+    outcome = run(environ(**changes), clock=Clock(), log=quiet())
+    assert [(item.kind, item.fault.code) for item in outcome.errors] == [("settings", "E7000")]
+
+
 def test_one_target_that_fails_does_not_stop_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "claim").mkdir()
     store = FakeStore({ARCHIVE_URL: [ARCHIVE]})

@@ -300,6 +300,21 @@ def test_passing_faults_are_tried_again_with_pauses() -> None:
     assert script.slept == [1.0, 2.0, 11.0]
 
 
+@pytest.mark.parametrize("value", [b"\xb2", b"-1", b"12345", b"1.5", b"Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_an_odd_retry_after_counts_as_none(value: bytes) -> None:
+    script = replies(httpx.Response(429, headers=[(b"Retry-After", value)]), httpx.Response(200))
+    assert script.client().has_blob(BLOB.digest)
+    assert script.slept == [1.0]
+
+
+@pytest.mark.parametrize("pem", ["no certificate", "\ufffd", "-----BEGIN CERTIFICATE-----\n\ufffd"])
+def test_an_authority_that_cannot_be_read_is_named(pem: str) -> None:
+    access = RegistryAccess(registry=HOST, ca_pem=pem)
+    with pytest.raises(RegistryError) as caught:
+        RepositoryClient(Repository(registry=HOST, path="team/evidence"), access)
+    assert (caught.value.code, caught.value.where) == ("E7419", "ca.crt")
+
+
 def test_attempts_are_bounded() -> None:
     script = replies(*[httpx.Response(503)] * 99)
     with pytest.raises(RegistryRefusedError) as caught:

@@ -150,7 +150,19 @@ def test_refuses_another_authority(tls_store: FakeStore, tmp_path: Path) -> None
     assert tls_store.seen == []
 
 
-@pytest.mark.parametrize("url", ["http://evidence-store.evidencerun-system.svc", "ftp://x", "", "https://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://evidence-store.evidencerun-system.svc",
+        "ftp://x",
+        "",
+        "https://",
+        "https://[",
+        "https://store:0",
+        "https://store:99999",
+        "https://store:https",
+    ],
+)
 def test_refuses_urls_without_tls_or_host(url: str) -> None:
     with pytest.raises(StoreError) as caught:
         StoreClient(Endpoint(url=url, ca_pem="x"))
@@ -158,8 +170,15 @@ def test_refuses_urls_without_tls_or_host(url: str) -> None:
 
 
 def test_https_needs_a_given_authority() -> None:
-    with pytest.raises(StoreError, match="no CA"):
+    with pytest.raises(StoreError, match="usable CA"):
         StoreClient(Endpoint(url="https://store"))
+
+
+@pytest.mark.parametrize("pem", ["x", "\ufffd", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_an_authority_that_cannot_be_read_is_named(pem: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        StoreClient(Endpoint(url="https://store", ca_pem=pem))
+    assert (caught.value.code, caught.value.where) == ("E7000", "EVIDENCERUN_STORE_CA")
 
 
 def test_token_is_read_anew_for_each_request(plain_store: FakeStore, tmp_path: Path) -> None:
@@ -242,6 +261,25 @@ def test_answer_that_breaks_off_is_no_answer(plain_store: FakeStore) -> None:
         client(plain_store).download("/", io.BytesIO(), max_bytes=100)
     assert caught.value.code == "E7001"
     assert "4 of 10" in caught.value.why
+
+
+def test_an_answer_to_head_promises_a_body_and_has_none(plain_store: FakeStore) -> None:
+    plain_store.promised = 10
+    assert client(plain_store).send("HEAD", "/").body == b""
+
+
+def test_a_request_has_an_end_even_if_bytes_trickle(plain_store: FakeStore) -> None:
+    moments = iter([0.0, 1.0, 601.0])
+    plain_store.reply = lambda _: (200, {}, b"x" * 100_000)
+    with pytest.raises(StoreError, match="took too long"):
+        StoreClient(Endpoint(url=plain_store.url), monotonic=lambda: next(moments)).send("GET", "/")
+
+
+def test_words_of_a_store_may_be_nested_without_end(plain_store: FakeStore) -> None:
+    plain_store.reply = lambda _: (500, {}, b"[" * 100_000)
+    with pytest.raises(StoreRefusedError) as caught:
+        client(plain_store).send("GET", "/")
+    assert caught.value.why == "[" * 300
 
 
 def test_download_tells_digest_and_size(plain_store: FakeStore) -> None:

@@ -35,6 +35,11 @@ class Error(Exception):
         self.why = why
         self.fix = fix
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions are unpickled by calling their class with `args`, which keyword parameters do not survive; an error
+        # that cannot come back from a worker process breaks the whole pool.
+        return _restored, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         cause = f" ({self.why})" if self.why else ""
@@ -48,6 +53,12 @@ class Error(Exception):
         if self.fix:
             lines.append(f"  fix:   {self.fix}")
         return "\n".join(lines)
+
+
+def _restored(kind: type[Error], arguments: tuple[object, ...], state: dict[str, object]) -> Error:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
 
 
 class InputError(Error):

@@ -13,6 +13,7 @@ from evidencerun.snapshot.report import NodeFacts
 from evidencerun.validation.duration import parse_duration
 from evidencerun.validation.plan import PlannedCheck
 from evidencerun.validation.spec import Name, Phase, RunSpec
+from evidencerun_operator import wording
 from evidencerun_operator.pools import target_nodes
 from evidencerun_operator.run_object import Faulty, Policy, Run
 from evidencerun_operator.suggestion import did_you_mean
@@ -74,14 +75,13 @@ def _namespace(run: Run, world: PendingWorld) -> Rejection:
     return Rejection(
         reason="NamespaceNotAllowed",
         message=f"metadata.namespace: found {run.ref.namespace}, expected one of {allowed} (chart: runNamespaces)",
-        fix=f"kubectl delete -n {run.ref.namespace} evr/{run.ref.name}   # and apply it with -n {world.places.runs[0]}",
+        fix=f"kubectl delete -n {run.ref.namespace} evr/{run.ref.name}   # then apply with -n {world.places.runs[0]}",
     )
 
 
 def _refused(run: Run, reason: str, message: str) -> Rejection:
     """A fault of the run's own spec, which cannot be changed: the way on is a new run."""
-    fix = f"kubectl delete -n {run.ref.namespace} evr/{run.ref.name}   # mend the manifest, then apply it again"
-    return Rejection(reason=reason, message=message, fix=fix)
+    return Rejection(reason=reason, message=message, fix=wording.again_command(run.ref, first="mend the manifest"))
 
 
 def _recipe_fault(run: Run, spec: RunSpec, fault: Error) -> Rejection:

@@ -7,7 +7,7 @@ from typing import Final
 
 from evidencerun.kube.base import CONFIG_MAPS, DAEMON_SETS, JOBS, Resource
 from evidencerun.validation.storeapi import RunView, Verdict
-from evidencerun_operator import naming, wording
+from evidencerun_operator import naming, next_step
 from evidencerun_operator.actions import Action, Close, Decision, Delete, DeletePods
 from evidencerun_operator.draft import Draft
 from evidencerun_operator.stages import CLEANING
@@ -81,15 +81,10 @@ def decide_closing(draft: Draft, world: ActiveWorld) -> Decision:
 
 def decide_finished(draft: Draft, world: ActiveWorld) -> Decision:
     """Return the final status."""
-    status = draft.status
     draft.judge(Verdict.ERROR)
-    fetch = status.bundle.fetch if status.bundle is not None else ""
-    if fetch:
-        step = f"{fetch} && {wording.key_command(world.places)} && evr verify bundle.tar.gz --key evidence.pub"
-    else:
-        step = wording.describe_command(draft.run.ref)
-    draft.finish(_closing_words(draft))
-    draft.say(RunPhase.FINISHED, _closing_words(draft), step)
+    words, step = _closing_words(draft), next_step.closing_command(draft, world.places)
+    draft.finish(words)
+    draft.say(RunPhase.FINISHED, words, step)
     return Decision(status=draft.build(), requeue_after=None)
 
 
@@ -101,4 +96,5 @@ def _closing_words(draft: Draft) -> str:
             faults.append(f"{kind}: {condition.reason}: {condition.message}")
     if draft.status.verdict == Verdict.NOT_READY:
         faults.insert(0, draft.condition(ConditionType.CHECKS_FINISHED).message)
-    return "; ".join([draft.status.verdict, *faults])
+    why = ", ".join(next_step.circumstances(draft))
+    return "; ".join([f"{draft.status.verdict}: {why}" if why else draft.status.verdict, *faults])

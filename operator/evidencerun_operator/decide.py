@@ -19,6 +19,7 @@ from evidencerun_operator.cleaning import decide_cleaning, decide_closing
 from evidencerun_operator.delivering import decide_delivering
 from evidencerun_operator.draft import Draft
 from evidencerun_operator.failures import BLOCKED
+from evidencerun_operator.next_step import again_command
 from evidencerun_operator.planning import make_plan, plan_status
 from evidencerun_operator.probing import decide_probing, nodes_status, not_reported, straggler_reasons
 from evidencerun_operator.run_object import Run
@@ -112,7 +113,7 @@ def _reject(draft: Draft, found: Rejection) -> Decision:
     draft.judge(Verdict.REJECTED)
     draft.finish(found.message)
     draft.mark(ConditionType.CLEANED_UP, ConditionStatus.TRUE, "NothingCreated")
-    draft.say(RunPhase.FINISHED, found.message, found.fix)
+    draft.say(RunPhase.FINISHED, found.message, wording.after_command(draft.run.ref, found.fix))
     return Decision(status=draft.build())
 
 
@@ -120,7 +121,7 @@ def _end_early(draft: Draft, verdict: Verdict, message: str) -> Decision:
     draft.judge(verdict)
     draft.finish(message)
     draft.mark(ConditionType.CLEANED_UP, ConditionStatus.TRUE, "NothingCreated")
-    draft.say(RunPhase.FINISHED, message, wording.describe_command(draft.run.ref))
+    draft.say(RunPhase.FINISHED, message, again_command(draft))
     return Decision(status=draft.build())
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from evidencerun.kube.base import JOBS
@@ -26,6 +27,7 @@ from evidencerun_operator.world import ActiveWorld
 _PACE: Final = 0.5
 _CLAIM_GRACE: Final = 30
 """Seconds for a PersistentVolumeClaim that does not exist: it may be applied a moment after the run."""
+_NO_CLAIM: Final = re.compile(r'persistentvolumeclaim "([^"]*)" not found')
 _COPIES_MAX: Final = 8
 
 
@@ -46,13 +48,14 @@ def decide_delivering(draft: Draft, world: ActiveWorld) -> Decision:
         return _take_result(draft, pod)
     limits = plan.policy_spec.limits if plan is not None else PolicyLimits()
     waited = draft.age(ConditionType.DELIVERED)
-    blocked = _blocked(pod, world) if pod is not None else world.troubles.get(name, "")
+    told = _blocked(pod, world) if pod is not None else world.troubles.get(name, "")
+    blocked = _claim_fault(told, draft.run.ref.namespace) or told
     if waited >= parse_duration(limits.deliver):
         return _end(
             draft, "DeliveryTimedOut", f"not delivered within {limits.deliver}: {blocked or 'no answer'}", ok=False
         )
-    if _definite(pod, blocked, waited, draft):
-        return _end(draft, "DeliveryFailed", blocked, ok=False)
+    if _definite(pod, told, waited, draft):
+        return _end(draft, "DeliveryFailed", blocked or "the pod of the deliver Job was deleted", ok=False)
     if blocked:
         draft.mark(ConditionType.DELIVERED, ConditionStatus.FALSE, DELIVERY_BLOCKED, blocked)
     draft.say(RunPhase.DELIVERING, f"delivery: {blocked}" if blocked else "")
@@ -80,9 +83,18 @@ def _blocked(pod: PodView, world: ActiveWorld) -> str:
     return world.troubles.get(pod.name, "")
 
 
-def _definite(pod: PodView | None, blocked: str, waited: float, draft: Draft) -> bool:
+def _claim_fault(told: str, namespace: str) -> str:
+    """Return what the API says of a missing claim by its field: the scheduler's own sentence repeats itself."""
+    found = _NO_CLAIM.search(told)
+    if found is None:
+        return ""
+    claim = f"persistentvolumeclaim {json.dumps(found[1])} not found"
+    return f"spec.deliver.pvc: {claim} in namespace {namespace}; fix: create it, or name one that exists"
+
+
+def _definite(pod: PodView | None, told: str, waited: float, draft: Draft) -> bool:
     """Return whether waiting on makes no sense: the claim does not exist, or the pod was deleted."""
-    if "persistentvolumeclaim" in blocked and "not found" in blocked:
+    if _NO_CLAIM.search(told):
         return waited > _CLAIM_GRACE
     if pod is None or not pod.deleting_since:
         return False

@@ -78,8 +78,19 @@ class Draft:
         """Make it final: every condition that is undecided becomes False, and Complete becomes True."""
         for known in self._conditions:
             if known.status is ConditionStatus.UNKNOWN and known.type != ConditionType.COMPLETE:
-                self.mark(ConditionType(known.type), ConditionStatus.FALSE, NOT_REACHED, "the run ended before")
+                self._leave(ConditionType(known.type))
         self.mark(ConditionType.COMPLETE, ConditionStatus.TRUE, self.status.verdict or "Ended", message)
+
+    def _leave(self, kind: ConditionType) -> None:
+        """Decide a condition that the run did not come to; how many nodes have reported is known all the same."""
+        nodes = self.status.nodes if kind is ConditionType.NODES_REPORTED else None
+        if nodes is None:
+            self.mark(kind, ConditionStatus.FALSE, NOT_REACHED, "the run ended before")
+        elif nodes.missing:
+            text = f"{nodes.targeted - nodes.missing} of {nodes.targeted} nodes had reported when the run ended"
+            self.mark(kind, ConditionStatus.FALSE, NOT_REACHED, text)
+        else:
+            self.mark(kind, ConditionStatus.TRUE, "AllReported", f"{nodes.targeted} nodes have reported")
 
     def build(self) -> RunStatus:
         """Return the status to be written."""

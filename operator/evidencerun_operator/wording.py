@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from evidencerun.validation.storeapi import BundleView
 from evidencerun_operator.naming import RunRef
 from evidencerun_operator.status import RunStatus
 from evidencerun_operator.world import Places
+
+_NOT_IN_A_REMARK: Final = re.compile(r"[^A-Za-z0-9 .,:/_-]+")
+"""What a remark may not hold: some shells know no comments at the prompt, and nothing in it may become a command."""
 
 
 def summary(status: RunStatus, note: str) -> str:
@@ -29,9 +35,17 @@ def wait_command(run: RunRef) -> str:
     return f"kubectl wait -n {run.namespace} evr/{run.name} --for=condition=Complete --timeout=2h"
 
 
-def describe_command(run: RunRef) -> str:
-    """Return the command that shows everything that is known."""
-    return f"kubectl describe -n {run.namespace} evr/{run.name}"
+def again_command(run: RunRef, *, first: str) -> str:
+    """Return the command that makes room for the run to be applied again; `first` is what has to be done before it."""
+    remark = _NOT_IN_A_REMARK.sub(" ", f"first {first}. Then delete it and apply it again: a run is immutable")
+    return f"kubectl delete -n {run.namespace} evr/{run.name}   # {remark}"
+
+
+def after_command(run: RunRef, fix: str) -> str:
+    """Return a command that mends what a finished run could not go on without, and then makes room for it."""
+    if fix.startswith("kubectl delete "):
+        return fix
+    return f"{fix} && kubectl delete -n {run.namespace} evr/{run.name}   # then apply it again: a run is immutable"
 
 
 def _proxy(places: Places) -> str:

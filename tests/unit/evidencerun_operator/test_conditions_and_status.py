@@ -88,6 +88,26 @@ def test_events_are_one_per_decided_condition_and_named_so_that_a_repeat_makes_n
     assert new_events(RUN, after, after, now=START) == []
 
 
+@pytest.mark.parametrize(
+    ("verdict", "delivered", "kind"),
+    [
+        ("Passed", ("True", "Delivered"), "Normal"),
+        ("Passed", ("False", "NotRequested"), "Normal"),
+        ("Passed", ("False", "DeliveryFailed"), "Warning"),
+        ("ChecksFailed", ("False", "NotRequested"), "Warning"),
+        ("Cancelled", ("False", "NotRequested"), "Normal"),
+    ],
+)
+def test_the_end_of_a_run_is_normal_only_if_it_got_all_that_was_asked(verdict, delivered, kind):
+    draft = Draft(make_run(), START)
+    draft.judge(verdict)
+    draft.mark(ConditionType.DELIVERED, ConditionStatus(delivered[0]), delivered[1])
+    before = draft.build()
+    draft.finish("words")
+    (event,) = (e for e in new_events(RUN, before, draft.build(), now=START) if e["action"] == "Complete")
+    assert (event["type"], event["reason"]) == (kind, verdict)
+
+
 def test_a_row_of_the_run_list():
     body = run_body(status={"plan": {"x": 1}, "conditions": [{"type": "Complete", "status": "True"}]})
     row = run_row(body)

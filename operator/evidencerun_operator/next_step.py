@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What keeps a finished run from being accepted, and the literal command to go on with; pure.
+
+A run is immutable, so the way on from a bad verdict is: mend, delete, apply again. Only names and words of our own get
+into a command: what nodes and checks say stays in summary and conditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from evidencerun.validation.spec import RunSpec
+from evidencerun.validation.storeapi import Verdict
+from evidencerun_operator import wording
+from evidencerun_operator.draft import Draft
+from evidencerun_operator.status import ChecksStatus, ConditionStatus, ConditionType, MatchStatus
+from evidencerun_operator.world import Places
+
+GOOD: Final = frozenset({str(Verdict.PASSED), str(Verdict.FINGERPRINT_ONLY)})
+"""Verdicts with which there is nothing to mend."""
+_NAMES_SHOWN: Final = 3
+
+
+def closing_command(draft: Draft, places: Places) -> str:
+    """Return the next move after the end of a run that was planned."""
+    status, sealed = draft.status, draft.condition(ConditionType.SEALED)
+    fetch = status.bundle.fetch if status.bundle is not None else ""
+    if status.verdict not in GOOD or not fetch:
+        return again_command(draft)
+    if sealed.status is ConditionStatus.TRUE:
+        return f"{fetch} && {wording.key_command(places)} && evr verify bundle.tar.gz --key evidence.pub"
+    return f"{fetch} && evr show bundle.tar.gz" if sealed.reason == "Unsigned" else again_command(draft)
+
+
+def again_command(draft: Draft) -> str:
+    """Return the command that makes room for the run to be applied again, with what to do before."""
+    bundle = draft.status.bundle
+    keep = "fetch the bundle and " if bundle is not None and bundle.fetch else ""
+    if draft.status.verdict == Verdict.CANCELLED:
+        return wording.again_command(draft.run.ref, first=f"{keep}see that the manifest has no spec.cancel")
+    reasons = ", ".join(unsettled(draft)) or "what the summary names"
+    return wording.again_command(draft.run.ref, first=f"{keep}mend this: {reasons}")
+
+
+def unsettled(draft: Draft) -> list[str]:
+    """Return what keeps the run from being accepted, one short fact each; empty if only the summary can say it."""
+    status, sealed, found = draft.status, draft.condition(ConditionType.SEALED), list[str]()
+    if status.verdict == Verdict.NOT_READY:
+        found.append("the readiness constraints do not hold")
+    if status.verdict in (Verdict.CHECKS_FAILED, Verdict.INCOMPLETE) and status.checks is not None:
+        found += _checks(status.checks)
+    found += circumstances(draft)
+    if status.bundle is not None and sealed.status is ConditionStatus.FALSE and sealed.reason != "Unsigned":
+        found.append("the bundle could not be signed")
+    return found
+
+
+def circumstances(draft: Draft) -> list[str]:
+    """Return why the run is Mismatched or Incomplete, apart from single checks, which stand in the sample."""
+    match draft.status.verdict:
+        case Verdict.MISMATCHED:
+            return list(_dimensions(draft.status.match, "mismatched", "not what the recipe asks for"))
+        case Verdict.INCOMPLETE:
+            return list(_incomplete(draft))
+        case _:
+            return []
+
+
+def _incomplete(draft: Draft) -> Iterator[str]:
+    spec, nodes = draft.run.spec, draft.status.nodes
+    checks = draft.status.checks or ChecksStatus()
+    if draft.condition(ConditionType.CHECKS_FINISHED).reason == "DeadlineExceeded":
+        yield "the deadline was too short"
+    if nodes is not None and nodes.reported < nodes.targeted:
+        yield f"{nodes.targeted - nodes.reported} of {nodes.targeted} nodes gave no report"
+    yield from _dimensions(draft.status.match, "unknown", "unknown")
+    if isinstance(spec, RunSpec) and (spec.checks.only or spec.checks.skip):
+        yield "spec.checks leaves checks out"
+    if not checks.declared:
+        yield "no check is declared"
+    elif not checks.passed:
+        yield "no check passed"
+    elif checks.skipped and not checks.sample:
+        yield f"{checks.skipped} of {checks.declared} checks were skipped"
+
+
+def _checks(checks: ChecksStatus) -> Iterator[str]:
+    bad = [check for check in checks.sample if not check.outcome.startswith("passed")]
+    failed = [check.name for check in bad if check.outcome.startswith("failed")]
+    other = [check.name for check in bad if not check.outcome.startswith("failed")]
+    for names, word in ((failed, "failed"), (other, "came to no result")):
+        if names:
+            yield f"{'check' if len(names) == 1 else 'checks'} {_listed(names)} {word}"
+
+
+def _dimensions(found: MatchStatus | None, outcome: str, word: str) -> Iterator[str]:
+    rows = found.dimensions if found is not None else ()
+    names = [row.name for row in rows if row.outcome.startswith(outcome)]
+    if names:
+        yield f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {word}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -22,10 +22,10 @@ from evidencerun.bundle.record import AttemptRun, CheckRun, LogRecord, ObservedI
 from evidencerun.canonical import sha256_prefixed
 from evidencerun.ctrf.redact import published_extra, published_provenance
 from evidencerun.errors import EvidenceError
-from evidencerun.validation.outcome import Reason, reserved_lines
+from evidencerun.validation.outcome import Reason, began, reserved_lines
 from evidencerun.validation.plan import Plan, PlannedCheck
 from evidencerun.validation.spec import LogsMode, Redaction
-from evidencerun.validation.storeapi import AttemptState
+from evidencerun.validation.storeapi import AttemptState, ContainerEnding
 from evidencerun.validation.verdict import CheckRecord, derive_checks
 
 _MESSAGE_MAX: Final = 1024
@@ -126,16 +126,8 @@ def _attempt(
     view, ending, notes = record.view, record.ending, list[str]()
     measurements = read_measurements(record.results, notes)
     observed += read_images(record.results, notes)
-    image_id = ending.image_id if ending else ""
-    started = record.started_at or (ending.started_at if ending else "")
-    finished = record.finished_at or (ending.finished_at if ending else "")
-    if ending and ending.started_at and not image_digest(image_id):
-        raise EvidenceError(
-            "E2050",
-            "a container ran whose image has no digest",
-            where=f"{view.check} attempt {view.attempt}",
-            why=f"the kubelet's imageID is {image_id[:120]!a}",
-        )
+    image_id = _image_that_ran(ending, f"{view.check} attempt {view.attempt}") if ending else ""
+    started, finished = (ending.started_at, ending.finished_at) if ending else ("", "")
     return AttemptRun(
         attempt=view.attempt,
         job_name=view.job_name,
@@ -159,6 +151,20 @@ def _attempt(
         measurements=[m.model_copy(update={"node": context.rewrite(m.node)}) for m in measurements],
         notes=[context.rewrite(note) for note in notes],
     )
+
+
+def _image_that_ran(ending: ContainerEnding, where: str) -> str:
+    """Return the kubelet's imageID of a container that started; a container that was only made has run nothing."""
+    if not began(ending):
+        return ""
+    if not image_digest(ending.image_id):
+        raise EvidenceError(
+            "E2050",
+            "a container ran whose image has no digest",
+            where=where,
+            why=f"the kubelet's imageID is {ending.image_id[:120]!a}",
+        )
+    return ending.image_id
 
 
 def _log(context: CheckContext, check: PlannedCheck, record: AttemptRecord) -> LogRecord:

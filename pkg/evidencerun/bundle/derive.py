@@ -13,15 +13,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evidencerun.bundle.record import CheckRun, NodeCounts, PlanRecord, Straggler, TrustRecord
+from evidencerun.bundle.record import AttemptRun, CheckRun, NodeCounts, PlanRecord, Straggler, TrustRecord
 from evidencerun.canonical import canonical_json, sha256_prefixed
 from evidencerun.fingerprint import Fingerprint, MatchResult, fingerprint
 from evidencerun.recipe import Recipe
 from evidencerun.snapshot.assemble import ServerInfo, assemble_snapshot
 from evidencerun.snapshot.document import Snapshot
 from evidencerun.snapshot.nodes import NodesDocument, NodeState
+from evidencerun.validation.outcome import began
 from evidencerun.validation.readiness import Readiness, evaluate_readiness
-from evidencerun.validation.storeapi import AttemptView, CheckCounts, CheckStatus, SealReason, Verdict
+from evidencerun.validation.storeapi import (
+    AttemptView,
+    CheckCounts,
+    CheckStatus,
+    ContainerEnding,
+    SealReason,
+    Verdict,
+)
 from evidencerun.validation.verdict import (
     CheckRecord,
     VerdictInputs,
@@ -135,9 +143,21 @@ def _views(check: CheckRun) -> list[AttemptView]:
             state=attempt.state,
             status=attempt.status,
             reason=attempt.reason,
+            started=began(ending_of(attempt)),
         )
         for attempt in check.attempts
     ]
+
+
+def ending_of(attempt: AttemptRun) -> ContainerEnding:
+    """Return the ending that run.json records of an attempt."""
+    return ContainerEnding(
+        exit_code=attempt.exit_code,
+        signal=attempt.signal,
+        reason=attempt.ending[:4096],
+        started_at=attempt.started_at[:4096],
+        finished_at=attempt.finished_at[:4096],
+    )
 
 
 def catalog_digest(plan: PlanRecord) -> str:

@@ -18,8 +18,7 @@ class AttemptRecord:
     """One attempt of a check as the store's ledger knows it.
 
     `view` carries the outcome. `ending` is absent if no end was seen. `log` is what was kept of the container's log,
-    `log_truncated` counts the bytes left out of it. `results` are the files under /results by name. Times
-    are RFC 3339; those of the ending count where none are given.
+    `log_truncated` counts the bytes left out of it. `results` are the files under /results by name.
     """
 
     view: AttemptView
@@ -27,8 +26,6 @@ class AttemptRecord:
     log: bytes = b""
     log_truncated: int = 0
     results: Mapping[str, bytes] = field(default_factory=dict)
-    started_at: str = ""
-    finished_at: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

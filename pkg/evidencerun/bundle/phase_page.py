@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from evidencerun.bundle import layout
+from evidencerun.bundle.derive import ending_of
 from evidencerun.bundle.escape import markdown
 from evidencerun.bundle.phase_reports import phases_of
 from evidencerun.bundle.record import AttemptRun, CheckRun, RunRecord
+from evidencerun.validation.outcome import began
 from evidencerun.validation.spec import Phase
 from evidencerun.validation.storeapi import CheckStatus
 
@@ -53,7 +55,7 @@ def _counts(checks: list[CheckRun]) -> str:
 def _row(check: CheckRun) -> str:
     last = check.attempts[-1] if check.attempts else None
     image = f"`{last.image_digest}`" if last and last.image_digest else "none"
-    duration = f"{last.duration} ms" if last else ""
+    duration = _duration(last) if last else ""
     cells = [
         markdown(check.name),
         check.status.value,
@@ -88,4 +90,10 @@ def _details(check: CheckRun) -> Iterator[str]:
 
 def _attempt(attempt: AttemptRun) -> str:
     reason = f" ({markdown(attempt.reason)})" if attempt.reason else ""
-    return f"attempt {attempt.attempt}: {attempt.status.value}{reason}, {attempt.duration} ms"
+    return f"attempt {attempt.attempt}: {attempt.status.value}{reason}, {_duration(attempt)}"
+
+
+def _duration(attempt: AttemptRun) -> str:
+    if attempt.started_at and attempt.finished_at:
+        return f"{attempt.duration} ms"
+    return "of unknown duration" if began(ending_of(attempt)) else "did not start"

@@ -109,6 +109,18 @@ def started(pod: Mapping[str, Any], container: str = VALIDATOR) -> bool:
     return _state(entry, "running") is not None or _state(entry, "terminated") is not None
 
 
+def container_start(pod: Mapping[str, Any], container: str = VALIDATOR) -> ContainerEnding | None:
+    """Return start and image of a container that runs or has run, as an ending without an end; None if it has not."""
+    entry = _entry((pod.get("status") or {}).get("containerStatuses"), container)
+    state = _state(entry, "running") or _state(entry, "terminated") or {}
+    seen = ContainerEnding(
+        started_at=str(state.get("startedAt") or ""),
+        image=str(entry.get("image") or ""),
+        image_id=str(entry.get("imageID") or ""),
+    )
+    return seen if seen.started_at else None
+
+
 def _entries(values: object) -> Sequence[Mapping[str, Any]]:
     return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 

@@ -71,15 +71,12 @@ def assemble_bundle(run: Run, order: SealOrder) -> BundleFacts:
 def _attempt(run: Run, entry: LedgerEntry) -> AttemptRecord:
     judged = entry.judged
     log = judged.log if judged else LogFacts()
-    ending = judged.ending if judged else None
     return AttemptRecord(
         view=entry.view(run.folder.result_names(entry.key)),
-        ending=ending,
+        ending=entry.ending,
         log=attempt_log(run, entry, log.dropped),
         log_truncated=log.dropped,
         results=run.folder.results(entry.key),
-        started_at=ending.started_at if ending else "",
-        finished_at=ending.finished_at if ending else "",
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from evidencerun import limits
 from evidencerun.store.refusals import conflict
+from evidencerun.validation.outcome import Reason, began
 from evidencerun.validation.spec import CatalogEntry, Name, Phase, SpecModel
 from evidencerun.validation.storeapi import (
     AttemptRequest,
@@ -35,6 +36,8 @@ class LogFacts(SpecModel):
     dropped: int = 0
     complete: bool = False
     reason: str = ""
+    container: ContainerEnding | None = None
+    """Start and image of the container whose log it is, as they were seen; absent if it was never seen started."""
 
 
 class Judged(SpecModel):
@@ -79,9 +82,28 @@ class LedgerEntry(SpecModel):
             return AttemptState.ENDED
         return AttemptState.RUNNING if self.pods else AttemptState.CREATED
 
+    @property
+    def ending(self) -> ContainerEnding | None:
+        """How it ended; None before. Who gives a container up does not see its start: what its follower saw stands in.
+
+        A judgement that it never started is left alone.
+        """
+        if self.judged is None:
+            return None
+        ending, seen = self.judged.ending, self.judged.log.container
+        if seen is None or began(ending) or self.judged.reason == Reason.NOT_STARTED:
+            return ending
+        return ending.model_copy(
+            update={
+                "started_at": seen.started_at,
+                "image": ending.image or seen.image,
+                "image_id": ending.image_id or seen.image_id,
+            }
+        )
+
     def view(self, results: list[str]) -> AttemptView:
         """Return what the operator is told; `results` are the files uploaded so far."""
-        judged = self.judged
+        judged, ending = self.judged, self.ending
         return AttemptView(
             check=self.check,
             phase=self.phase,
@@ -89,6 +111,7 @@ class LedgerEntry(SpecModel):
             job_name=self.job_name,
             created_at=self.created_at,
             state=self.state,
+            started=ending is not None and began(ending),
             status=judged.status if judged else CheckStatus.PENDING,
             reason=judged.reason if judged else "",
             message=judged.message if judged else "",

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from evidencerun.errors import ClusterError, StoreError
 from evidencerun.kube.base import PODS, ClusterPort
-from evidencerun.kube.pod_ending import VALIDATOR, container_ending, started
+from evidencerun.kube.pod_ending import VALIDATOR, container_ending, container_start, started
 from evidencerun.store.ledger import LogFacts
 from evidencerun.store.log_file import LogFile
 from evidencerun.validation.storeapi import ContainerEnding, PodRef
@@ -36,7 +36,7 @@ class Seen:
 class LogFollower:
     """Follows one pod's log into one file until its container has ended or the pod is gone.
 
-    `ending` is the last ending that was seen; it outlives the pod.
+    `ending` is the last ending that was seen, and `container` the last start; they outlive the pod.
     """
 
     def __init__(self, cluster: ClusterPort, *, namespace: str, pod: PodRef, path: Path) -> None:
@@ -48,6 +48,7 @@ class LogFollower:
         self._pause = _SHORT
         self._stopped = ""
         self.ending: ContainerEnding | None = None
+        self.container: ContainerEnding | None = None
 
     @property
     def pod_uid(self) -> str:
@@ -63,7 +64,7 @@ class LogFollower:
         self._stopped = reason
         task.cancel()
         await asyncio.wait({task})
-        return LogFacts(reason=reason) if task.cancelled() else task.result()
+        return LogFacts(reason=reason, container=self.container) if task.cancelled() else task.result()
 
     async def look(self) -> Seen | Gone:
         """Read the pod; raises `ClusterError` if the API does not answer."""
@@ -76,6 +77,7 @@ class LogFollower:
         if (pod.get("metadata") or {}).get("uid") != self._pod.uid:
             return Gone()
         self.ending = container_ending(pod) or self.ending
+        self.container = container_start(pod) or self.container
         return Seen(pod=pod)
 
     async def run(self) -> LogFacts:
@@ -83,7 +85,7 @@ class LogFollower:
         try:
             log = LogFile(self._path)
         except StoreError as fault:
-            return LogFacts(reason=str(fault))
+            return LogFacts(reason=str(fault), container=self.container)
         try:
             complete, reason = await self._follow(log)
         except asyncio.CancelledError:
@@ -100,7 +102,7 @@ class LogFollower:
         if log.dropped and complete:
             reason = f"{log.dropped} bytes were dropped in its middle"
         complete = complete and not log.dropped
-        return LogFacts(size=log.size, dropped=log.dropped, complete=complete, reason=reason)
+        return LogFacts(size=log.size, dropped=log.dropped, complete=complete, reason=reason, container=self.container)
 
     async def _follow(self, log: LogFile) -> tuple[bool, str]:
         """Return whether the log is whole, and if not, why."""

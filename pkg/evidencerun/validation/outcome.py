@@ -158,13 +158,13 @@ def judge(
 
 def _status(ending: ContainerEnding, stated: str) -> tuple[CheckStatus, Reason]:
     if (intervention := _INTERVENTIONS.get(ending.reason)) is not None:
-        late = intervention is Reason.TIMEOUT and not _began(ending)
+        late = intervention is Reason.TIMEOUT and not began(ending)
         return CheckStatus.OTHER, Reason.NOT_STARTED if late else intervention
     if ending.signal:
         return CheckStatus.OTHER, Reason.SIGNAL
     match ending.exit_code:
         case None:
-            return CheckStatus.OTHER, Reason.NO_ENDING if _began(ending) else Reason.NOT_STARTED
+            return CheckStatus.OTHER, Reason.NO_ENDING if began(ending) else Reason.NOT_STARTED
         case 0:
             return CheckStatus.PASSED, Reason.NONE
         case 1:
@@ -186,6 +186,8 @@ def ending_contradiction(ending: ContainerEnding, status: CheckStatus, reason: s
 
     What `judge` reads in log and message is not asked for, so that it can be asked of a bundle without them.
     """
+    if reason == Reason.NOT_STARTED and began(ending):
+        return "its container started, and its reason says that it did not"
     disturbed = ending.signal or ending.reason in _INTERVENTIONS
     by_code = None if disturbed else {0: CheckStatus.PASSED, 1: CheckStatus.FAILED}.get(ending.exit_code or 0)
     if ending.exit_code is None:
@@ -204,8 +206,13 @@ def ending_contradiction(ending: ContainerEnding, status: CheckStatus, reason: s
             return "" if reason and reason in set(Reason) else "its reason is none of the words for it"
 
 
-def _began(ending: ContainerEnding) -> bool:
-    return bool(ending.started_at) or ending.exit_code is not None
+def began(ending: ContainerEnding) -> bool:
+    """Return whether the check's container really started: what `executed` counts, everywhere.
+
+    A start was seen, or an exit code that the container gave by itself. With one of the API's words for endings that
+    are not its own an exit code shows nothing: runtimes and kubelets give one to containers that never ran.
+    """
+    return bool(ending.started_at) or (ending.exit_code is not None and ending.reason not in _INTERVENTIONS)
 
 
 _SENTENCES: Final[Mapping[Reason, str]] = {

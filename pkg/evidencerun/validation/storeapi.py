@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from evidencerun.validation.spec import Name, Phase, SpecModel
 
@@ -81,6 +81,18 @@ class PodRef(SpecModel):
     node_name: Text = ""
 
 
+_ZERO_TIMES: Final = frozenset({"1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z"})
+
+
+def _without_zero(moment: str) -> str:
+    """Return no time for a runtime's zero: it stands for a container that was made and could not be started."""
+    return "" if moment in _ZERO_TIMES else moment
+
+
+Moment = Annotated[Text, AfterValidator(_without_zero)]
+"""RFC 3339; empty if nobody saw it."""
+
+
 class ContainerEnding(SpecModel):
     """How the container `validator` ended, or why it never started; from the pod's status."""
 
@@ -90,8 +102,8 @@ class ContainerEnding(SpecModel):
     """The kubelet's word: Completed, Error, OOMKilled, DeadlineExceeded, ImagePullBackOff, Evicted, NodeLost …"""
     message: Text = ""
     """/dev/termination-log, or the API's message if it never started."""
-    started_at: Text = ""
-    finished_at: Text = ""
+    started_at: Moment = ""
+    finished_at: Moment = ""
     image: Text = ""
     image_id: Text = ""
     """What the kubelet ran, with its digest; empty if it never started."""
@@ -122,6 +134,8 @@ class AttemptView(SpecModel):
     """When the store entered it into its ledger."""
     state: AttemptState
     status: CheckStatus = CheckStatus.PENDING
+    started: bool = False
+    """Whether its container is known to have started; only such an attempt counts as executed."""
     reason: Text = ""
     """A closed word such as `not-in-catalog`, `oom-killed`, `timeout`, `image-pull`; empty for passed and failed."""
     message: Text = ""
@@ -207,7 +221,7 @@ class BundleView(SpecModel):
 
 
 class CheckCounts(SpecModel):
-    """Denominators; `other` includes pending and not-in-catalog."""
+    """Denominators. `other` includes pending and not-in-catalog; `executed` are those whose container started."""
 
     declared: int = 0
     executed: int = 0

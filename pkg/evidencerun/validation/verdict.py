@@ -28,7 +28,7 @@ class Planned(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRecord:
-    """What became of one declared check; `executed` says whether a container of it began."""
+    """What became of one declared check; `executed` says whether a container of it really started."""
 
     name: str
     phase: str
@@ -169,7 +169,7 @@ def _derived(check: PlannedCheck, attempts: Sequence[AttemptView], *, ended: boo
         status=status,
         reason=reason,
         mandatory=check.entry is not None and check.entry.mandatory,
-        executed=any(_began(each) for each in attempts),
+        executed=any(each.started for each in attempts),
         attempts=len(attempts),
     )
 
@@ -180,22 +180,6 @@ def _without_attempt(check: PlannedCheck, *, ended: bool) -> tuple[CheckStatus, 
     if check.entry is None:
         return CheckStatus.OTHER, Reason.NOT_IN_CATALOG.value
     return (CheckStatus.OTHER, Reason.NOT_RUN.value) if ended else (CheckStatus.PENDING, "")
-
-
-_NEVER_BEGAN = frozenset(
-    {
-        Reason.IMAGE_PULL,
-        Reason.START_ERROR,
-        Reason.UNSCHEDULABLE,
-        Reason.ADMISSION,
-        Reason.NOT_STARTED,
-        Reason.NOT_RUN,
-    }
-)
-
-
-def _began(attempt: AttemptView) -> bool:
-    return attempt.status is not CheckStatus.PENDING and attempt.reason not in _NEVER_BEGAN
 
 
 def is_narrowed(plan: Planned, recipe: Recipe) -> bool:

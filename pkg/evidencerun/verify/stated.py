@@ -11,15 +11,16 @@ from collections import Counter
 from typing import Final
 
 from evidencerun.bundle.checks import milliseconds
+from evidencerun.bundle.derive import ending_of
 from evidencerun.bundle.record import AttemptRun, CheckRun, RunRecord
 from evidencerun.ctrf.redact import published_extra, published_provenance
 from evidencerun.recipe import Recipe
 from evidencerun.snapshot.nodes import NodeEntry, NodesDocument
-from evidencerun.validation.outcome import ending_contradiction
+from evidencerun.validation.outcome import began, ending_contradiction
 from evidencerun.validation.plan import PlannedCheck
 from evidencerun.validation.plan_rules import check_faults
 from evidencerun.validation.spec import Redaction
-from evidencerun.validation.storeapi import AttemptState, CheckStatus, ContainerEnding
+from evidencerun.validation.storeapi import AttemptState, CheckStatus
 from evidencerun.verify.compare import contradiction
 
 _REPORT_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -104,10 +105,15 @@ def _check(record: RunRecord, check: CheckRun, planned: PlannedCheck) -> None:
 
 
 def _attempt_fault(attempt: AttemptRun, image: str) -> str:
+    ending = ending_of(attempt)
     if attempt.image != image:
         return "it ran another image than the policy's"
-    if not attempt.image_digest and (attempt.started_at or attempt.status in _RAN):
+    if not attempt.image_digest and (began(ending) or attempt.status in _RAN):
         return "its container ran, and the digest of its image is not known"
+    if attempt.image_id and not began(ending):
+        return "its container never started, and an image of it is said to have run"
+    if attempt.started_at != ending.started_at or attempt.finished_at != ending.finished_at:
+        return "it gives a time at which nothing can have happened"
     if attempt.duration != milliseconds(attempt.started_at, attempt.finished_at):
         return "its duration is not the time from its start to its end"
     log = attempt.log
@@ -116,7 +122,6 @@ def _attempt_fault(attempt: AttemptRun, image: str) -> str:
     if attempt.state is not AttemptState.ENDED:
         ended = attempt.status is not CheckStatus.PENDING or attempt.reason
         return "it has an outcome and had not ended" if ended else ""
-    ending = ContainerEnding(exit_code=attempt.exit_code, signal=attempt.signal, reason=attempt.ending[:4096])
     return ending_contradiction(ending, attempt.status, attempt.reason)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evidencerun.kube.pod_ending import container_ending, never_started, sidecar_ended, started
+from evidencerun.kube.pod_ending import container_ending, container_start, never_started, sidecar_ended, started
 
 
 def _pod(
@@ -44,6 +44,24 @@ def test_an_ending_is_read(pod: dict[str, Any], code: int | None, reason: str) -
     ending = container_ending(pod)
     assert ending is not None
     assert (ending.exit_code, ending.reason) == (code, reason)
+
+
+@pytest.mark.parametrize(
+    ("state", "moment"),
+    [
+        ({"running": {"startedAt": "2026-11-24T00:00:01Z"}}, "2026-11-24T00:00:01Z"),
+        (_terminated(1, startedAt="2026-11-24T00:00:01Z"), "2026-11-24T00:00:01Z"),
+        (_terminated(128, "StartError", startedAt="1970-01-01T00:00:00Z"), ""),
+        (_terminated(137, "ContainerStatusUnknown"), ""),
+        ({"waiting": {"reason": "ImagePullBackOff"}}, ""),
+        ({"running": {}}, ""),
+        (None, ""),
+    ],
+)
+def test_a_start_is_seen_with_its_image(state: dict[str, Any] | None, moment: str) -> None:
+    seen = container_start(_pod("Running", state))
+    assert (seen.started_at if seen else "") == moment
+    assert seen is None or (seen.image, seen.image_id, seen.exit_code) == ("i", "i@sha256:1", None)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evidencerun import limits
-from evidencerun.validation.outcome import Reason, judge, reserved_lines, visible_lines
+from evidencerun.validation.outcome import (
+    Reason,
+    began,
+    ending_contradiction,
+    judge,
+    reserved_lines,
+    visible_lines,
+)
 from evidencerun.validation.storeapi import CheckStatus, ContainerEnding
 
 RAN = {"started_at": "2026-11-24T06:00:00Z", "finished_at": "2026-11-24T06:00:03Z"}
@@ -77,6 +84,46 @@ def never(reason: str = "", message: str = "") -> ContainerEnding:
 def test_every_ending(ending, log, status, reason):
     outcome = judge(ending, log_tail=log)
     assert (outcome.status, outcome.reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("ending", "started"),
+    [
+        (ended(0, "Completed"), True),
+        (ended(1, "Error"), True),
+        (ended(137, "OOMKilled"), True),
+        (ended(None, "NodeLost"), True),
+        (ended(None), True),
+        (ContainerEnding(exit_code=3), True),
+        (ContainerEnding(exit_code=0, reason="Completed"), True),
+        (never(), False),
+        (never("ImagePullBackOff"), False),
+        (never("Unschedulable"), False),
+        (never("NodeLost"), False),
+        (never("PodDeleted"), False),
+        (never("FailedCreate"), False),
+        (never("RunDeadline"), False),
+        # A runtime that could not start a container gives it an exit code and its own zero of time.
+        (ended(128, "StartError", started_at="1970-01-01T00:00:00Z"), False),
+        (ended(127, "ContainerCannotRun", started_at="0001-01-01T00:00:00Z"), False),
+        # A kubelet that evicts a pod gives 137 to containers that it has never started.
+        (ContainerEnding(exit_code=137, reason="ContainerStatusUnknown"), False),
+        (ContainerEnding(exit_code=137, reason="Evicted"), False),
+        (ContainerEnding(exit_code=137, reason="DeadlineExceeded"), False),
+    ],
+)
+def test_a_container_began_if_its_start_or_its_own_exit_code_was_seen(ending, started):
+    assert began(ending) is started
+
+
+def test_the_zero_of_a_runtime_is_no_time():
+    assert ContainerEnding(started_at="1970-01-01T00:00:00Z").started_at == ""
+
+
+def test_what_began_was_not_never_started():
+    ending = ended(None, "DeadlineExceeded")
+    assert ending_contradiction(ending, CheckStatus.OTHER, "timeout") == ""
+    assert "started" in ending_contradiction(ending, CheckStatus.OTHER, "not-started")
 
 
 @given(

@@ -168,7 +168,7 @@ def planned(name: str, *, catalogued: bool = True, excluded: bool = False, manda
     return PlannedCheck(name=name, phase="deployment", entry=entry, excluded=excluded)
 
 
-def attempt(name: str, number: int, status: str, reason: str = "") -> AttemptView:
+def attempt(name: str, number: int, status: str, reason: str = "", *, started: bool = True) -> AttemptView:
     return AttemptView(
         check=name,
         phase="deployment",
@@ -177,6 +177,7 @@ def attempt(name: str, number: int, status: str, reason: str = "") -> AttemptVie
         state=AttemptState.ENDED,
         status=CheckStatus(status),
         reason=reason,
+        started=started,
     )
 
 
@@ -186,9 +187,19 @@ def attempt(name: str, number: int, status: str, reason: str = "") -> AttemptVie
         (planned("a"), [attempt("a", 1, "passed")], "passed", "", True),
         (planned("a"), [attempt("a", 2, "passed"), attempt("a", 1, "failed")], "passed", "", True),
         (planned("a"), [attempt("a", 1, "passed"), attempt("a", 2, "failed")], "failed", "", True),
-        (planned("a"), [attempt("a", 1, "other", "image-pull")], "other", "image-pull", False),
+        (planned("a"), [attempt("a", 1, "other", "image-pull", started=False)], "other", "image-pull", False),
+        (planned("a"), [attempt("a", 1, "other", "node-lost", started=False)], "other", "node-lost", False),
+        (planned("a"), [attempt("a", 1, "other", "run-ended", started=False)], "other", "run-ended", False),
+        (planned("a"), [attempt("a", 1, "other", "node-lost")], "other", "node-lost", True),
         (planned("a"), [attempt("a", 1, "other", "oom-killed")], "other", "oom-killed", True),
-        (planned("a"), [attempt("a", 1, "pending")], "other", "no-ending", False),
+        (planned("a"), [attempt("a", 1, "pending", started=False)], "other", "no-ending", False),
+        (
+            planned("a"),
+            [attempt("a", 1, "failed"), attempt("a", 2, "other", "unschedulable", started=False)],
+            "other",
+            "unschedulable",
+            True,
+        ),
         (planned("a"), [], "other", "not-run", False),
         (planned("a", catalogued=False), [], "other", "not-in-catalog", False),
         (planned("a", excluded=True), [], "skipped", "excluded", False),

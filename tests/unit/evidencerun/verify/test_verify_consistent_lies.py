@@ -136,6 +136,7 @@ def attempts_of_an_excluded_check(run):
         check["excluded"] = True
 
 
+NO_TIMES = {"startedAt": "", "finishedAt": "", "duration": 0}
 RUN_LIES = {
     "passed with exit code 1": on_attempt(exitCode=1),
     "passed without an exit code": on_attempt(exitCode=None),
@@ -143,7 +144,14 @@ RUN_LIES = {
     "passed by a signal": on_attempt(signal=9),
     "passed before it had ended": on_attempt(state="running"),
     "passed with a reason": on_attempt(reason="timeout"),
-    "passed without an image": on_attempt(startedAt="", finishedAt="", duration=0, imageId="", imageDigest=""),
+    "passed without an image": on_attempt(**NO_TIMES, imageId="", imageDigest=""),
+    "an image of what never started": on_attempt(
+        **NO_TIMES, status="other", reason="image-pull", exitCode=None, ending="ErrImagePull"
+    ),
+    "a start before there were computers": on_attempt(startedAt="1970-01-01T00:00:00Z", duration=1789898522000),
+    "never started and yet with a start": on_attempt(
+        status="other", reason="not-started", exitCode=None, ending="NeverStarted"
+    ),
     "passed with another image": on_attempt(image=OTHER, imageId=OTHER, imageDigest=image_digest(OTHER)),
     "pending after its end": on_attempt(status="pending"),
     "failed and called skipped": on_attempt(status="skipped", reason="stated", exitCode=1),

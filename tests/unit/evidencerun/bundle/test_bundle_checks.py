@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What run.json, reports and pages say of attempts: no more than was seen."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from evidencerun.bundle import layout
+from evidencerun.bundle.assemble import assemble
+from evidencerun.bundle.record import load_record
+from evidencerun.validation.storeapi import ContainerEnding
+from evidencerun.verify.duties import verify_unsigned
+
+IMAGE = "registry.example.com/evidencerun@sha256:" + "1" * 64
+NEVER = {
+    "image-pull": ContainerEnding(reason="ImagePullBackOff", image_id=IMAGE),
+    "unschedulable": ContainerEnding(reason="Unschedulable"),
+    "node-lost": ContainerEnding(reason="NodeLost"),
+    "admission": ContainerEnding(reason="FailedCreate"),
+    "evicted": ContainerEnding(exit_code=137, reason="Evicted", image_id=IMAGE),
+    "start-error": ContainerEnding(
+        exit_code=128,
+        reason="StartError",
+        started_at="1970-01-01T00:00:00Z",
+        finished_at="2026-09-20T10:02:02Z",
+        image_id=IMAGE,
+    ),
+}
+
+
+def lost(run, attempt, reason, **more):
+    """Return the bundle of a run whose second check never started."""
+    record = attempt("node-agreement", status="other", reason=reason, ending=NEVER[reason], log=b"", **more)
+    return assemble(run.with_changes(attempts=(attempt("expected-resources"), record)).inputs())
+
+
+@pytest.mark.parametrize("reason", NEVER)
+def test_what_never_started_is_not_executed_ran_no_image_and_took_no_time(composed_run, compose_attempt, reason):
+    bundle = lost(composed_run, compose_attempt, reason)
+    record = load_record(bundle.files[layout.RUN])
+    assert (record.counts.executed, record.counts.attempts) == (1, 2)
+    attempt = record.checks[1].attempts[0]
+    assert (attempt.started_at, attempt.duration, attempt.image_id, attempt.image_digest) == ("", 0, "", "")
+    assert len([image for image in record.images if image.role == "check"]) == 1
+    duties = verify_unsigned(bundle.files)
+    assert duties.derived is not None
+    assert duties.derived.conclusion.counts.executed == 1
+
+
+def test_a_page_gives_no_duration_of_what_never_started(composed_run, compose_attempt):
+    page = lost(composed_run, compose_attempt, "image-pull").files["evidence/deployment.md"].decode()
+    row = next(line for line in page.splitlines() if line.startswith("| node-agreement"))
+    assert row == "| node-agreement | other | image-pull | 1 | did not start | none |"
+    times = json.loads(lost(composed_run, compose_attempt, "start-error").files["ctrf/deployment.json"])["results"]
+    assert times["summary"]["start"] > 1_700_000_000_000

@@ -19,7 +19,6 @@ from evidencerun.validation.storeapi import (
     RunView,
 )
 from evidencerun.validation.verdict import count_checks, derive_checks
-from evidencerun.validation.verdict import count_checks, derive_checks
 from evidencerun_operator import naming, render
 from evidencerun_operator.actions import Action, Decision, Delete, Ensure, RecordAttempt, SideBySide
 from evidencerun_operator.attempt_end import Ended, ended_badly, follow

@@ -40,6 +40,8 @@ from evidencerun_operator.storeclient import StoreClient
 LOG: Final = logging.getLogger("evidencerun.operator")
 _BREATH: Final = 0.02
 """Seconds between two passes over a run, so that no fault of ours turns into a busy loop."""
+_MEANWHILE: Final = 2.0
+"""Seconds until a run is looked at again of which an object could not be made."""
 _CRD_PATIENCE: Final = 20.0
 """Seconds for CRDs that were applied a moment ago to appear in the served schema."""
 _RESYNC: Final = 20.0
@@ -78,6 +80,9 @@ async def _pass(queue: WorkQueue, reconciler: Reconciler, key: Key) -> None:
     else:
         if outcome.failure is not None:
             queue.add_failed(key)
+            if isinstance(outcome.failure, ClusterError) and outcome.requeue_after is not None:
+                # One object is in the way: what else the run has under way is looked at meanwhile.
+                queue.add_after(key, max(_MEANWHILE, outcome.requeue_after))
             return
         queue.succeeded(key)
         if outcome.requeue_after is not None:

@@ -51,6 +51,7 @@ class Delays(WorkQueue):
         (Outcome(requeue_after=2.0), [2.0]),
         (Outcome(requeue_after=0), [0.02]),
         (Outcome(requeue_after=0, failure=StoreError("E3501", "away")), [0.5]),
+        (Outcome(requeue_after=0.5, failure=ClusterError("E3004", "exceeded quota", status=403)), [0.5, 2.0]),
         (ClusterError("E3006", "changed meanwhile", status=409), [0.05]),
         (ClusterError("E3009", "failed", status=500), [0.5]),
         (KeyError("a fault of ours"), [0.5]),

@@ -4,26 +4,18 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import io
-import ipaddress
 import json
 import os
-import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from local_server import QuietHandler, self_signed, serving
 
 from evidencerun.checks import main as checks_main
 from evidencerun.checks.checkresult import EXIT_CODES, CheckResult, Ending, emit, shortened
@@ -70,33 +62,11 @@ class FakeApi:
         return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.port)}
 
 
-def _certificate(folder: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "API of a test")])
-    now = dt.datetime.now(tz=dt.UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(address, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    (folder / "ca.crt").write_bytes(pem)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "server.pem").write_bytes(private + pem)
-    return folder / "server.pem"
-
-
 @contextlib.contextmanager
 def _api(folder: Path) -> Iterator[FakeApi]:
     api = FakeApi(folder=folder)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -104,27 +74,13 @@ def _api(folder: Path) -> Iterator[FakeApi]:
             api.tokens.add(self.headers["Authorization"])
             absent = (404, {"kind": "Status", "message": "not found", "reason": "NotFound"})
             status, body = api.reply(self.path) if api.reply else api.answers.get(self.path, absent)
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.reply(status, body if isinstance(body, bytes) else json.dumps(body).encode())
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_certificate(folder))
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    api.port = server.server_port
-    try:
+    pem, authority = self_signed(folder)
+    (folder / "ca.crt").write_text(authority)
+    with serving(Handler, pem) as url:
+        api.port = urlsplit(url).port or 0
         yield api
-    finally:
-        server.shutdown()
-        server.socket.close()
 
 
 @pytest.fixture

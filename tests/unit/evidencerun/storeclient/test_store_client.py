@@ -5,22 +5,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import datetime as dt
 import hashlib
 import io
-import ipaddress
-import ssl
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from local_server import QuietHandler, self_signed, serving
 
 from evidencerun.errors import StoreError
 from evidencerun.storeclient import Backoff, Clock, Endpoint, StoreClient, StoreRefusedError, keep_trying
@@ -49,75 +41,18 @@ class FakeStore:
     promised: int | None = None
 
 
-def _self_signed(folder: Path) -> tuple[Path, str]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "store of a test")])
-    now = dt.datetime.now(tz=dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = folder / "server.pem"
-    path.write_bytes(private + pem)
-    return path, pem.decode()
-
-
 @contextlib.contextmanager
 def _serving(store: FakeStore, tls: Path | None) -> Iterator[FakeStore]:
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            seen = Seen(
-                self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, self.rfile.read(length)
-            )
+    class Handler(QuietHandler):
+        def answer(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            seen = Seen(self.command, self.path, headers, self.body())
             store.seen.append(seen)
-            status, headers, body = store.reply(seen)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body) if store.promised is None else store.promised))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+            status, more, body = store.reply(seen)
+            self.reply(status, body, more, promised=store.promised)
 
-        def do_GET(self) -> None:
-            self._answer()
-
-        def do_PUT(self) -> None:
-            self._answer()
-
-        def do_HEAD(self) -> None:
-            self._answer()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    store.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
-    try:
+    with serving(Handler, tls) as store.url:
         yield store
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture
@@ -128,7 +63,7 @@ def plain_store() -> Iterator[FakeStore]:
 
 @pytest.fixture
 def tls_store(tmp_path: Path) -> Iterator[FakeStore]:
-    pem, ca = _self_signed(tmp_path)
+    pem, ca = self_signed(tmp_path)
     with _serving(FakeStore(ca_pem=ca), pem) as store:
         yield store
 
@@ -142,7 +77,7 @@ def test_speaks_tls_to_the_given_authority(tls_store: FakeStore) -> None:
 
 
 def test_refuses_another_authority(tls_store: FakeStore, tmp_path: Path) -> None:
-    _, other = _self_signed(tmp_path)
+    _, other = self_signed(tmp_path)
     with pytest.raises(StoreError) as caught:
         StoreClient(Endpoint(url=tls_store.url, ca_pem=other)).send("GET", "/")
     assert caught.value.code == "E7001"

@@ -18,7 +18,6 @@ from evidencerun.attest.statement import signed_payload
 from evidencerun.bundle import layout
 from evidencerun.bundle.assemble import AssembledBundle, AttemptRecord, BundleInputs, RanImage, assemble
 from evidencerun.recipe import load_recipe
-from evidencerun.snapshot.assemble import ServerInfo, assemble_snapshot
 from evidencerun.snapshot.nodes import NodesDocument, nodes_document
 from evidencerun.validation.plan import Plan
 from evidencerun.validation.storeapi import AttemptView, ContainerEnding, SealRequest
@@ -191,7 +190,6 @@ class ComposedRun:
 
     def inputs(self) -> BundleInputs:
         plan, nodes = self.plan(), self.nodes_document()
-        server = plan.cluster.server
         attempts = self.attempts
         if attempts is None:
             attempts = (attempt("expected-resources"), attempt("node-agreement"))
@@ -200,14 +198,7 @@ class ComposedRun:
             plan_bytes=plan.to_bytes(),
             recipe=load_recipe(self.recipe),
             nodes=nodes,
-            snapshot=assemble_snapshot(
-                nodes,
-                server=ServerInfo(
-                    git_version=server.git_version, platform=server.platform, go_version=server.go_version
-                ),
-                taken_at="2026-09-20T10:01:30Z",
-                version="0.1.0",
-            ),
+            taken_at="2026-09-20T10:01:30Z",
             attempts=attempts,
             seal=SealRequest.model_validate(
                 {"reason": "finished", "startedAt": "2026-09-20T10:00:00Z", **(self.seal or {})}

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evidencerun.recipe import Recipe
-from evidencerun.snapshot.document import Snapshot
 from evidencerun.snapshot.nodes import NodesDocument
 from evidencerun.validation.plan import Plan
 from evidencerun.validation.storeapi import AttemptView, ContainerEnding, SealRequest
@@ -41,25 +40,20 @@ class RanImage:
 class BundleInputs:
     """Everything that goes into a bundle.
 
-    `plan_bytes` are the plan as the store keeps it. `nodes` and `snapshot` hold raw identifiers, as the run was
-    evaluated. `redaction_key` (at least 16 random bytes, one per run) never leaves the store. `sealed_at` is RFC 3339,
-    UTC, whole seconds: when the bundle is built. `version` is the producer's, without a name (`0.1.0`). `images` are
-    those of our own pods that are no checks.
+    `plan_bytes` are the plan as the store keeps it. `nodes` holds raw identifiers, as the run was evaluated at
+    `taken_at`. `redaction_key` (at least 16 random bytes, one per run) never leaves the store. `sealed_at` is when the
+    bundle is built; both times are RFC 3339, UTC, whole seconds. `version` is the producer's, without a name (`0.1.0`).
+    `images` are those of our own pods that are no checks.
     """
 
     plan: Plan
     plan_bytes: bytes
     recipe: Recipe
     nodes: NodesDocument
-    snapshot: Snapshot
+    taken_at: str
     attempts: Sequence[AttemptRecord]
     seal: SealRequest
     redaction_key: bytes
     sealed_at: str
     version: str
     images: Sequence[RanImage] = ()
-
-    @property
-    def taken_at(self) -> str:
-        """When the snapshot was made, by its own word."""
-        return self.snapshot.metadata.get("timestamp", "")

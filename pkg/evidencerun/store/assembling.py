@@ -17,7 +17,6 @@ from evidencerun.canonical import sha256_prefixed
 from evidencerun.errors import EvidenceError
 from evidencerun.recipe import load_recipe
 from evidencerun.snapshot.nodes import load_nodes
-from evidencerun.snapshot.read import load_snapshot
 from evidencerun.store import disk
 from evidencerun.store.attempts import attempt_log
 from evidencerun.store.evaluating import load_plan
@@ -35,6 +34,9 @@ def assemble_bundle(run: Run, order: SealOrder) -> BundleFacts:
     stored = folder.load(BundleFacts, "bundle/facts.json")
     if stored is not None:
         return stored
+    evaluation = folder.load_evaluation()
+    if evaluation is None:
+        raise ValueError("a run is evaluated before its bundle is assembled")
     plan = load_plan(folder)
     bundle = assemble(
         BundleInputs(
@@ -42,7 +44,7 @@ def assemble_bundle(run: Run, order: SealOrder) -> BundleFacts:
             plan_bytes=folder.read("plan.json"),
             recipe=load_recipe(plan.recipe),
             nodes=load_nodes(folder.read("evaluation/nodes.json")),
-            snapshot=load_snapshot(folder.read("evaluation/snapshot.yaml")),
+            taken_at=evaluation.taken_at,
             attempts=tuple(_attempt(run, entry) for _, entry in sorted(run.ledger.items())),
             seal=order.request,
             redaction_key=folder.read("redaction.key"),

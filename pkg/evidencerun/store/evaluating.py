@@ -4,24 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import yaml
 
 from evidencerun import __version__, limits
-from evidencerun.canonical import parse_json, parse_yaml
-from evidencerun.errors import InputError
-from evidencerun.fingerprint import fingerprint
-from evidencerun.recipe import Recipe, load_recipe
-from evidencerun.snapshot.assemble import ServerInfo, assemble_snapshot
-from evidencerun.snapshot.document import Snapshot
+from evidencerun.bundle.derive import Measured, count_nodes, measure
+from evidencerun.bundle.plan_record import plan_record
+from evidencerun.canonical import parse_json
+from evidencerun.recipe import load_recipe, validation_input
 from evidencerun.snapshot.nodes import NodeEntry, NodesDocument, NodeState, nodes_document
 from evidencerun.snapshot.report import NodeFacts, NodeReport
 from evidencerun.store import disk, report_files
 from evidencerun.store.probe_images import SeenImages
 from evidencerun.store.run_folder import RunFolder
 from evidencerun.validation.plan import Plan
-from evidencerun.validation.readiness import evaluate_readiness
 from evidencerun.validation.storeapi import ConstraintView, DimensionView, Evaluation
 
 INPUT_FILES = ("recipe.yaml", "snapshot.yaml", "validation.yaml", "nodes.json")
@@ -36,6 +30,7 @@ def load_plan(folder: RunFolder) -> Plan:
 def evaluate(folder: RunFolder, *, stragglers: Mapping[str, str], taken_at: str, images: SeenImages) -> Evaluation:
     """Evaluate the reports and store the result; if there is one already, that is returned.
 
+    The snapshot that checks are given is the one that the bundle holds, from the same function, before redaction.
     `stragglers` maps uids of nodes that have not reported to the API's own words; `taken_at` is RFC 3339 in UTC.
     """
     stored = folder.load_evaluation()
@@ -44,20 +39,13 @@ def evaluate(folder: RunFolder, *, stragglers: Mapping[str, str], taken_at: str,
     plan = load_plan(folder)
     nodes = nodes_document([_entry(folder, facts, stragglers) for facts in plan.target_nodes])
     recipe = load_recipe(plan.recipe)
-    server = plan.cluster.server
-    snapshot = assemble_snapshot(
-        nodes,
-        server=ServerInfo(git_version=server.git_version, platform=server.platform, go_version=server.go_version),
-        taken_at=taken_at,
-        version=__version__,
-        min_coverage_percent=plan.spec.target.min_coverage_percent,
-    )
-    evaluation = _evaluation(plan, recipe, nodes, snapshot)
+    measured = measure(recipe, nodes, plan=plan_record(plan), taken_at=taken_at, version=__version__)
+    evaluation = _evaluation(plan, nodes, measured, taken_at)
     disk.put_folder(
         folder.evaluation,
         {
             "nodes.json": nodes.to_bytes(),
-            "snapshot.yaml": snapshot.to_yaml(),
+            "snapshot.yaml": measured.snapshot.to_yaml(),
             "validation.yaml": validation_input(recipe),
             "recipe.yaml": recipe.canonical,
             "images.json": images.model_dump_json(by_alias=True).encode(),
@@ -95,13 +83,11 @@ def parse_report(content: bytes) -> NodeReport:
     return NodeReport.model_validate(plain)
 
 
-def _evaluation(plan: Plan, recipe: Recipe, nodes: NodesDocument, snapshot: Snapshot) -> Evaluation:
-    found = fingerprint(snapshot, nodes)
-    match = found.match(recipe)
-    readiness = evaluate_readiness(recipe, snapshot)
-    states = [entry.state for entry in nodes.nodes]
-    reported = states.count(NodeState.REPORTED)
+def _evaluation(plan: Plan, nodes: NodesDocument, measured: Measured, taken_at: str) -> Evaluation:
+    match, readiness = measured.match, measured.readiness
+    counted = count_nodes(nodes, plan.spec.target.min_coverage_percent)
     return Evaluation(
+        taken_at=taken_at,
         overall=match.overall,
         dimensions=[
             DimensionView(name=row.name, recipe=row.recipe, observed=row.observed, outcome=row.outcome)
@@ -119,20 +105,9 @@ def _evaluation(plan: Plan, recipe: Recipe, nodes: NodesDocument, snapshot: Snap
             )
             for row in readiness.constraints
         ],
-        reported=reported,
-        failed=states.count(NodeState.FAILED),
-        missing=states.count(NodeState.MISSING),
-        coverage_met=reported * 100 >= plan.spec.target.min_coverage_percent * len(states) and bool(states),
-        markers=sorted({marker for entry in nodes.nodes if entry.report for marker in entry.report.markers}),
+        reported=counted.reported,
+        failed=counted.failed,
+        missing=counted.missing,
+        coverage_met=counted.coverage_met,
+        markers=list(measured.fingerprint.trust.markers),
     )
-
-
-def validation_input(recipe: Recipe) -> bytes:
-    """Return AICR's ValidationInput for a recipe: its validation part, constraints, criteria and components."""
-    document: Any = parse_yaml(recipe.source, what="the recipe")
-    if not isinstance(document, dict):
-        raise InputError("E1203", "the recipe is no mapping")
-    wanted = ("apiVersion", "componentRefs", "constraints", "criteria", "gpuAllocationPolicy", "validation")
-    parts = {name: document[name] for name in wanted if name in document}
-    text: str = yaml.safe_dump({"kind": "ValidationInput", **parts}, sort_keys=True, allow_unicode=True)
-    return text.encode()

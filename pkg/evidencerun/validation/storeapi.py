@@ -170,6 +170,8 @@ class ConstraintView(SpecModel):
 class Evaluation(SpecModel):
     """Answer of `POST …/evaluate`: match and readiness over the merged reports."""
 
+    taken_at: Text = ""
+    """When the reports were merged into the snapshot; RFC 3339, UTC."""
     overall: Text
     """matched, mismatched, unproven or not-asked."""
     dimensions: list[DimensionView]

@@ -13,8 +13,8 @@ from typing import Any
 
 import kopf
 
-from evidencerun.kube.aio import Credentials, credentials
 from evidencerun.kube.base import EVIDENCE_RUNS
+from evidencerun.kube.login import Credentials, credentials
 from evidencerun_operator.health import Health
 from evidencerun_operator.janitor import Janitor
 from evidencerun_operator.queue import Key, WorkQueue

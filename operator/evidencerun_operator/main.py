@@ -23,8 +23,9 @@ import kopf
 
 from evidencerun import __version__
 from evidencerun.errors import ClusterError, Error, InputError
-from evidencerun.kube.aio import Cluster, connect, credentials
+from evidencerun.kube.aio import Cluster, connect
 from evidencerun.kube.base import CONFIG_MAPS, EVIDENCE_RUNS, ClusterPort
+from evidencerun.kube.login import credentials
 from evidencerun_operator import crd_age, handlers, jsonlog
 from evidencerun_operator.execute import Executor
 from evidencerun_operator.health import Health

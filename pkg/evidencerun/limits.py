@@ -184,6 +184,8 @@ VENDOR_LIBRARY_MAX: Final = 64 * MIB
 """Bytes of a vendor's library that are searched for signs of a mock; the real one has about 2 MiB."""
 KUBE_OBJECT_MAX: Final = 4 * MIB
 """One answer of the Kubernetes API: etcd takes no object over 1.5 MiB, lists are chunked."""
+KUBE_RUNS_MAX: Final = 8 * MIB
+"""A run, or all runs of a namespace, as the command line reads them: a run's object has some 20 KiB."""
 KUBE_PAGES_MAX: Final = 20
 """Pages of 250 objects of one list."""
 CHECK_RESOURCES_MAX: Final = 2000

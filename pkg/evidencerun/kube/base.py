@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final, Protocol, TypeVar
 
 from evidencerun.errors import ClusterError
@@ -29,14 +28,6 @@ T = TypeVar("T")
 
 FIELD_MANAGER: Final = "evidencerun-operator"
 """Owner of the fields that we apply; only the operator applies."""
-
-
-class Propagation(StrEnum):
-    """What happens to an object's dependents when it is deleted."""
-
-    BACKGROUND = "Background"
-    FOREGROUND = "Foreground"
-    ORPHAN = "Orphan"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +97,10 @@ def http_fault(*, status: int, reason: str, message: str, where: str) -> Cluster
 
 
 class ClusterPort(Protocol):
-    """The Kubernetes API, asynchronously. All calls raise `ClusterError` and nothing else on a failure."""
+    """The Kubernetes API, asynchronously. All calls raise `ClusterError` and nothing else on a failure.
+
+    `within` is the longest time in seconds from the first byte sent to the last one read.
+    """
 
     async def get(self, resource: Resource, name: str, *, namespace: str = "", within: float = 20) -> Object:
         """Return one object."""
@@ -121,7 +115,7 @@ class ClusterPort(Protocol):
         field_selector: str = "",
         within: float = 30,
     ) -> list[T]:
-        """Return `project(object)` for every object, read in chunks of 500; `within` seconds are for of one chunk.
+        """Return `project(object)` for every object, read in chunks of 500; `within` seconds are for one chunk.
 
         `project` is called as soon as a chunk is decoded, so that no more than one chunk is held in full. List items
         carry no apiVersion and kind. A list that expires half-way is begun anew, once.
@@ -139,25 +133,15 @@ class ClusterPort(Protocol):
         """Send a JSON merge patch."""
 
     async def delete(
-        self,
-        resource: Resource,
-        name: str,
-        *,
-        namespace: str = "",
-        uid: str = "",
-        propagation: Propagation = Propagation.BACKGROUND,
-        within: float = 20,
+        self, resource: Resource, name: str, *, namespace: str = "", uid: str = "", within: float = 20
     ) -> bool:
-        """Delete an object; with `uid` only that very one (409 otherwise). False if it was not there."""
+        """Delete an object; with `uid` only that very one (409 otherwise). False if it was not there.
+
+        Its dependents go in the background.
+        """
 
     async def delete_collection(
-        self,
-        resource: Resource,
-        *,
-        namespace: str,
-        label_selector: str,
-        force: bool = False,
-        within: float = 70,
+        self, resource: Resource, *, namespace: str, label_selector: str, force: bool = False, within: float = 70
     ) -> None:
         """Delete everything that the selector, which must not be empty, matches; dependents in the background.
 
@@ -188,7 +172,7 @@ class ClusterPort(Protocol):
         """Return the OpenAPI v3 document of the resource's group and version; 404 if the group is not served."""
 
     async def create_event(self, event: Object, *, namespace: str, within: float = 10) -> bool:
-        """Create a core/v1 Event; False if one of that name exists already."""
+        """Create an Event of events.k8s.io/v1; False if one of that name exists already."""
 
     async def close(self) -> None:
         """Close all connections."""

@@ -7,18 +7,18 @@ all requests. Token and CA are read from the projected volume.
 
 from __future__ import annotations
 
-import json
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from evidencerun import limits
 from evidencerun.errors import ClusterError
-from evidencerun.kube.base import Object, Resource, http_fault
+from evidencerun.kube.answers import object_in, refusal
+from evidencerun.kube.base import Object, Resource
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE: Final = 250
@@ -97,17 +97,9 @@ class InClusterReader:
             raise ClusterError(
                 "E3010", f"the answer has more than {limits.KUBE_OBJECT_MAX} bytes", where=path, retryable=False
             )
-        document = _document(data)
         if response.status >= 300:
-            raise http_fault(
-                status=response.status,
-                reason=str(document.get("reason", "")),
-                message=str(document.get("message", "")) or data[:300].decode("utf-8", "replace"),
-                where=path,
-            )
-        if not document:
-            raise ClusterError("E3010", "the API server's answer is no JSON object", where=path)
-        return document
+            raise refusal(response.status, data, path)
+        return object_in(data, path)
 
     def _authorization(self) -> dict[str, str]:
         try:
@@ -120,7 +112,7 @@ class InClusterReader:
 def reader_from_pod(environ: Mapping[str, str], *, folder: Path = SERVICE_ACCOUNT) -> InClusterReader:
     """Return the reader of this pod. Raises `ClusterError` E3011 if the pod has no API access."""
     host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "443")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal():
         raise ClusterError(
             "E3011", "no API server is named", where="KUBERNETES_SERVICE_HOST", why="not in a pod", retryable=False
         )
@@ -140,11 +132,3 @@ def _no_credentials(place: Path, fault: Exception) -> ClusterError:
         fix="give the check the rights aicr-read in the policy's catalog",
         retryable=False,
     )
-
-
-def _document(data: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

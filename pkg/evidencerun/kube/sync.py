@@ -7,14 +7,14 @@ go through its generic call, so that no typed model is ever built.
 
 from __future__ import annotations
 
-import json
 import ssl
 import urllib.parse
 from typing import Any, Final
 
 from evidencerun import __version__, limits
 from evidencerun.errors import ClusterError, InputError
-from evidencerun.kube.base import EVIDENCE_RUNS, http_fault
+from evidencerun.kube.answers import object_in, refusal
+from evidencerun.kube.base import EVIDENCE_RUNS, Object
 
 _SECONDS: Final = 30
 
@@ -33,6 +33,7 @@ class KubeconfigCluster:
 
         Raises `InputError` E1401 if there is none or it has no such context.
         """
+        import yaml
         from kubernetes import config  # most commands never need a cluster
 
         try:
@@ -42,7 +43,7 @@ class KubeconfigCluster:
                 names = ", ".join(c["name"] for c in contexts)
                 raise InputError("E1401", f"the kubeconfig has no context {context!r}", why=f"it has: {names}")
             client = config.new_client_from_config(config_file=path, context=chosen["name"])
-        except (config.ConfigException, OSError, TypeError, ValueError) as error:
+        except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
             raise InputError(
                 "E1401",
                 "no usable kubeconfig",
@@ -53,20 +54,23 @@ class KubeconfigCluster:
         client.user_agent = f"evr/{__version__}"
         return cls(client, chosen["context"].get("namespace") or "default", chosen["name"])
 
-    def get(self, path: str, *, max_bytes: int = 8 * limits.MIB) -> dict[str, Any]:
+    def get(self, path: str, *, max_bytes: int = limits.KUBE_RUNS_MAX) -> Object:
         """GET a JSON object."""
-        return _json(self.get_bytes(path, max_bytes=max_bytes), path)
+        return object_in(self.get_bytes(path, max_bytes=max_bytes), path)
 
     def get_bytes(self, path: str, *, max_bytes: int, timeout: int = _SECONDS) -> bytes:
         """GET raw bytes, at most `max_bytes` of them; `ClusterError` E3010 if there are more."""
         return self._request("GET", path, max_bytes=max_bytes, timeout=timeout)
 
-    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def create(self, path: str, body: Object) -> Object:
         """POST an object, with strict field validation."""
         query = "fieldValidation=Strict&fieldManager=evr"
-        return _json(self._request("POST", f"{path}?{query}", body=body, max_bytes=8 * limits.MIB), path)
+        data = self._request("POST", f"{path}?{query}", body=body, max_bytes=limits.KUBE_RUNS_MAX)
+        return object_in(data, path)
 
-    def _request(self, method: str, path: str, *, max_bytes: int, body: Any = None, timeout: int = _SECONDS) -> bytes:
+    def _request(
+        self, method: str, path: str, *, max_bytes: int, body: Object | None = None, timeout: int = _SECONDS
+    ) -> bytes:
         import urllib3  # comes with the client, see above
 
         route, _, query = path.partition("?")
@@ -82,12 +86,9 @@ class KubeconfigCluster:
             answer = self._api.call_api(method, url, headers, payload, _request_timeout=(5, timeout)).response
             data: bytes = answer.read(max_bytes + 1, decode_content=False) or b""
         except (urllib3.exceptions.HTTPError, ssl.SSLError, OSError) as error:
-            server = self._api.configuration.host
-            raise ClusterError(
-                "E3001", f"the API server {server} does not answer", why=_first_line(error), fix="kubectl cluster-info"
-            ) from error
+            raise _unreachable(error, str(self._api.configuration.host)) from error
         if answer.status >= 300:
-            raise _status_error(answer.status, data, method, route)
+            raise refusal(answer.status, data, f"{method} {route}")
         if len(data) > max_bytes:
             raise ClusterError("E3010", f"{route} is longer than {max_bytes} bytes", retryable=False)
         return data
@@ -101,6 +102,21 @@ def _kubeconfig_fault(error: Exception) -> str:
     return words if isinstance(error, config.ConfigException | OSError) else f"it is no kubeconfig ({words})"
 
 
+def _unreachable(error: Exception, server: str) -> ClusterError:
+    """Return E3002 if the time was over, also that of the last of several attempts; else E3001."""
+    import urllib3
+
+    cause = getattr(error, "reason", None) or error
+    why = _first_line(error)
+    # To urllib3 a refused connection is a kind of timeout.
+    refused = isinstance(cause, urllib3.exceptions.NewConnectionError)
+    if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError) and not refused:
+        return ClusterError(
+            "E3002", f"the API server {server} did not answer in time", why=why, fix="kubectl cluster-info"
+        )
+    return ClusterError("E3001", f"the API server {server} does not answer", why=why, fix="kubectl cluster-info")
+
+
 def run_path(namespace: str, name: str = "") -> str:
     """Return the API path of one EvidenceRun or of all in a namespace; `InputError` E1408 for an impossible name."""
     try:
@@ -109,25 +125,5 @@ def run_path(namespace: str, name: str = "") -> str:
         raise InputError("E1408", str(error), where=f"{namespace}/{name}") from error
 
 
-def _json(data: bytes, path: str) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except ValueError as error:
-        raise ClusterError("E3010", "the API server's answer is not JSON", where=path) from error
-    if not isinstance(value, dict):
-        raise ClusterError("E3010", "the API server's answer is not an object", where=path)
-    return value
-
-
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-def _status_error(status: int, data: bytes, method: str, path: str) -> ClusterError:
-    """Turn a Kubernetes `Status` into an error that repeats the API's own words."""
-    try:
-        document = json.loads(data)
-        message, reason = str(document.get("message", "")), str(document.get("reason", ""))
-    except (ValueError, AttributeError):
-        message, reason = data[:300].decode("utf-8", "replace"), ""
-    return http_fault(status=status, reason=reason, message=message or f"HTTP {status}", where=f"{method} {path}")

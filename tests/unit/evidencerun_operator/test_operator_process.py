@@ -10,7 +10,7 @@ from operator_samples import UID, make_run, planned_run, run_body
 from operator_samples import make_plan as plan_of
 
 from evidencerun.errors import ClusterError, StoreError
-from evidencerun.kube.aio import Credentials
+from evidencerun.kube.login import Credentials
 from evidencerun_operator import handlers, main
 from evidencerun_operator.actions import Close, Ensure, RecordAttempt, SideBySide
 from evidencerun_operator.health import SILENCE, Health

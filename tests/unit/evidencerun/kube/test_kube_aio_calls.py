@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The asynchronous adapter against a scripted API server: paths, headers, chunks, bounds, and every kind of failure."""
 
+import asyncio
+import inspect
 import json
 
 import pytest
@@ -10,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from evidencerun import __version__, limits
 from evidencerun.errors import ClusterError
-from evidencerun.kube.aio import connect, credentials
+from evidencerun.kube.aio import connect
 from evidencerun.kube.base import (
     EVENTS,
     EVIDENCE_RUNS,
@@ -19,6 +21,7 @@ from evidencerun.kube.base import (
     PODS,
     Resource,
 )
+from evidencerun.kube.login import credentials
 
 
 class Script:
@@ -33,7 +36,8 @@ class Script:
         self.requests.append((request, body))
         answer = self.answers.get((request.method, request.path))
         if callable(answer):
-            return answer(request)
+            made = answer(request)
+            return await made if inspect.isawaitable(made) else made
         status, document = answer if answer is not None else (200, {})
         data = document if isinstance(document, bytes) else json.dumps(document).encode()
         return web.Response(status=status, body=data)
@@ -199,6 +203,23 @@ async def test_each_refusal_has_its_code_and_the_servers_own_words(cluster, scri
     assert (error.code, error.status, error.reason, error.retryable) == (code, status, "Because", retryable)
     assert "its own words" in str(error)
     assert "GET /api/v1/nodes/n" in str(error)
+
+
+async def test_a_refusal_that_comes_in_pieces_is_read_whole(cluster, script):
+    document = json.dumps({"kind": "Status", "reason": "Invalid", "message": "m" * 1000}).encode()
+
+    async def pieces(request):
+        response = web.StreamResponse(status=422)
+        await response.prepare(request)
+        for at in range(0, len(document), 100):
+            await response.write(document[at : at + 100])
+            await asyncio.sleep(0.001)
+        return response
+
+    script.answers[("GET", "/api/v1/nodes/n")] = pieces
+    with pytest.raises(ClusterError) as caught:
+        await cluster.get(NODES, "n")
+    assert (caught.value.reason, caught.value.why) == ("Invalid", "m" * 1000)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[1]", b"", b"[" * 100_000])

@@ -7,10 +7,12 @@ import contextlib
 import datetime as dt
 import ipaddress
 import ssl
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -57,13 +59,21 @@ class QuietHandler(BaseHTTPRequestHandler):
         return
 
 
+class _Server(ThreadingHTTPServer):
+    # Clients that keep their connection would otherwise be waited for at the end.
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what went wrong in a handler, unless it is only that the client has gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextlib.contextmanager
 def serving(handler: type[BaseHTTPRequestHandler], tls: Path | None = None) -> Iterator[str]:
     """Serve until the block ends and yield the URL; `tls` is a PEM file with key and certificate."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    # Clients that keep their connection would otherwise be waited for at the end.
-    server.daemon_threads = True
-    server.block_on_close = False
+    server = _Server(("127.0.0.1", 0), handler)
     if tls is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls)

@@ -148,7 +148,7 @@ class Evidence:
 
     def created(self, uid: str) -> dict[str, set[str]]:
         """Child objects that the API server created for a run: resource/namespace/name -> uids, from its audit log."""
-        log = Path(self.cluster.environment["KUBECONFIG"]).parent / "audit.log"
+        log = Path(self.cluster.environment["EVIDENCERUN_AUDIT_LOG"])
         found: dict[str, set[str]] = {}
         with log.open(encoding="utf-8") as lines:
             for line in lines:

@@ -14,7 +14,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Self
 
 from evidencerun import limits
 from evidencerun.bundle import layout
@@ -130,16 +130,34 @@ class _Bounded:
 class _Header(tarfile.TarInfo):
     """A header that is looked at before tarfile reads what belongs to it.
 
-    tarfile searches an extended header in time that grows with the square of its length, and reads any number of them.
+    tarfile searches an extended header in time that grows with the square of its length, reads any number of them, and
+    makes a list as long as the archive of the holes of a sparse file. A block that is no header it takes for the end.
     """
 
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return the header in a block. Zeros or nothing at all end the archive, anything else breaks it."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as fault:
+            if not bytes(buf).strip(b"\0"):
+                raise
+            raise tarfile.ReadError(f"a block is no header: {fault}") from fault
+
     def _proc_member(self, archive: _Archive) -> tarfile.TarInfo:
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            self._proc_gnusparse_00()
         if self.type in _EXTENDED:
             archive.extended += 1
             if not 0 <= self.size <= limits.TAR_HEADER_MAX or archive.extended > 2 * limits.BUNDLE_FILES_MAX:
                 _refuse(self.name, "it has an extended header that is too long, or too many of them")
         member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
         return member
+
+    def _proc_gnusparse_00(self, *_: object) -> NoReturn:
+        _refuse(self.name, "it is a sparse file")
+
+    _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
 
 
 class _Archive(tarfile.TarFile):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,29 @@ def extended(kind, data, *behind, size=None, times=1):
     """Return a tar.gz that begins with so many headers of this type, each followed by one of the types `behind`."""
     one = block(kind, data, size=size) + b"".join(block(other) for other in behind)
     return gzip.compress(one * times + block(tarfile.REGTYPE, b"x") + b"\0" * 1024, mtime=0)
+
+
+def changed(header, place, data):
+    """Return a header with other bytes at a place, and the checksum that belongs to them."""
+    header = bytearray(header)
+    header[place : place + len(data)] = data
+    header[148:156] = b"        "
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def sparse_map(blocks):
+    """Return a tar.gz with an old GNU sparse header and so many further blocks of its map."""
+    header = changed(block(tarfile.GNUTYPE_SPARSE), 482, b"\1")
+    entries = (b"%011o\0%011o\0" % (512, 512)) * 21 + b"\1" + b"\0" * 7
+    return gzip.compress(header + entries * blocks + b"\0" * 1024, mtime=0)
+
+
+def sparse_numbers(count):
+    """Return a tar.gz with a PAX sparse file of version 1.0 whose map has so many holes."""
+    records = b"22 GNU.sparse.major=1\n" + b"22 GNU.sparse.minor=0\n"
+    numbers = b"%d\n" % count + b"1\n" * (2 * count)
+    return gzip.compress(block(b"x", records) + block(b"0", numbers) + b"\0" * 1024, mtime=0)
 
 
 def plain(name="a", data=b"x", **changes):
@@ -93,6 +117,12 @@ HOSTILE = {
     "global_pax_headers_without_end": extended(b"g", b"10 path=a\n", times=3000),
     "long_names_without_end": extended(b"L", b"a\0", times=3000),
     "long_links_without_end": extended(b"K", b"a\0", times=3000),
+    "sparse_map_without_end": sparse_map(20_000),
+    "sparse_numbers_without_end": sparse_numbers(2_000_000),
+    "last_block_no_header": gzip.compress(block(b"0", b"x") + b"junk".ljust(512, b"\0") + b"\0" * 1024, mtime=0),
+    "last_block_with_a_mode_that_others_take": gzip.compress(
+        block(b"0", b"x") + changed(block(tarfile.SYMTYPE), 100, b"none\0") + b"\0" * 1024, mtime=0
+    ),
     "an_extended_header_on_each_of_5000_folders": extended(b"x", b"11 path=./\n", b"5", times=5000),
 }
 
@@ -102,6 +132,17 @@ def test_hostile_archives_are_refused(defect):
     with pytest.raises(EvidenceError) as caught:
         read_archive(HOSTILE[defect])
     assert caught.value.code == "E2001"
+
+
+@pytest.mark.parametrize("data", [sparse_map(20_000), sparse_numbers(2_000_000)])
+def test_the_map_of_a_sparse_file_is_not_read(data):
+    tracemalloc.start()
+    try:
+        with pytest.raises(EvidenceError, match="sparse"):
+            read_archive(data)
+        assert tracemalloc.get_traced_memory()[1] < 4 * limits.MIB
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_header_that_claims_gigabytes_is_refused_at_once():

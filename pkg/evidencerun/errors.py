@@ -55,6 +55,11 @@ class Error(Exception):
         return "\n".join(lines)
 
 
+def shortened(text: str, most: int = 60) -> str:
+    """Return a text from outside as it is shown in an error: at most `most` characters, visibly cut."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def _restored(kind: type[Error], arguments: tuple[object, ...], state: dict[str, object]) -> Error:
     error = kind.__new__(kind, *arguments)
     error.__dict__.update(state)

@@ -73,6 +73,9 @@ YAML_SCALAR_MAX: Final = 64 * KIB
 JSON_DEPTH_MAX: Final = 64
 """Nesting of a JSON document where the caller names no limit of its own."""
 
+NUMBER_DIGITS_MAX: Final = 400
+"""Characters of a number in JSON or YAML: the largest double has 309 digits, and int() takes time by the square."""
+
 # --- the Kubernetes API --------------------------------------------------------------------------------------------
 API_ANSWER_MAX: Final = 64 * MIB
 """One answer: a chunk of 500 Node objects with long image lists is about 25 MiB."""

@@ -16,7 +16,6 @@ _STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
 """Texts and brackets. A text that never ends is one match as well: else each of its quotes would begin a search of its
 own to the end of the document, which takes hours for a megabyte of escaped quotes."""
 _STRUCTURE_AND_COMMAS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]},]', re.DOTALL)
-_NUMBER_DIGITS_MAX: Final = 400
 
 
 def parse_json(
@@ -49,7 +48,7 @@ def parse_json(
         value = strict.decoder.decode(text)
     except json.JSONDecodeError as fault:
         _refuse("E1106", f"{what} is no valid JSON", f"line {fault.lineno}, column {fault.colno}", fault.msg)
-    if "\\u" in text or "\\U" in text:
+    if "\\u" in text:
         _check_surrogates(value, what)
     return value
 
@@ -108,13 +107,13 @@ class _StrictDecoder:
         _refuse("E1114", f"{self._what} holds the number {text}", "", "JSON has no such number")
 
     def _float(self, text: str) -> float:
-        value = float(text) if len(text) <= _NUMBER_DIGITS_MAX else math.inf
+        value = float(text) if len(text) <= limits.NUMBER_DIGITS_MAX else math.inf
         if math.isinf(value):
             _refuse("E1114", f"{self._what} holds a number out of range", "", f"{text[:40]} is no finite double")
         return value
 
     def _int(self, text: str) -> int:
-        if len(text) > _NUMBER_DIGITS_MAX:
+        if len(text) > limits.NUMBER_DIGITS_MAX:
             _refuse("E1114", f"{self._what} holds a number out of range", "", f"{len(text)} digits found")
         return int(text)
 

@@ -35,7 +35,7 @@ from evidencerun.canonical.yaml_nodes import (
     Sequence,
     key_text,
 )
-from evidencerun.errors import InputError
+from evidencerun.errors import InputError, shortened
 
 try:
     from yaml.cyaml import CParser  # type: ignore[attr-defined]  # the stubs do not export it
@@ -188,7 +188,7 @@ class _Composer:
                 self._refuse_at(event, "E1109", "has a second key without text", "the order of such keys is undefined")
             if text in seen:
                 self._refuse_at(
-                    event, "E1109", f"has the key {_shown(text)} twice", f"it stands at {seen[text].mark} as well",
+                    event, "E1109", f"has the key {shortened(text)!a} twice", f"it stands at {seen[text].mark} as well",
                     "keep one of them",
                 )  # fmt: skip
             if isinstance(key, Sequence | Mapping) and "?" in self._source[_index(event.start_mark) : self._end]:
@@ -237,7 +237,7 @@ class _Composer:
             self._refuse_at(
                 event,
                 "E1113",
-                f"uses the tag {_shown(str(event.tag))}",
+                f"uses the tag {shortened(str(event.tag))!a}",
                 "tags are not read here",
                 "leave it out",
             )
@@ -259,7 +259,3 @@ def _place(event: Any) -> tuple[int, int]:
     """Return line and column where the event begins, from 1."""
     mark = event.start_mark
     return mark.line + 1, mark.column + 1
-
-
-def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 60 else text[:57] + "...")

@@ -14,17 +14,16 @@ from typing import Final
 BREAKS: Final = "\r\n\u0085\u2028\u2029"
 """What counts as a line break."""
 _BLANK_OR_BREAK: Final = frozenset(" \t" + BREAKS)
-_BREAK_CLASS: Final = "\r\n\u0085\u2028\u2029"
 _UNPRINTABLE: Final = re.compile(
     # Everything outside this set is escaped; yaml.v3 takes nothing above the basic plane as printable.
     "[^\t\n\u0020-\u007e\u00a0-\ud7ff\ue000-\ufefe\uff00-\ufffd]"
 )
-_HAS_BREAK: Final = re.compile(f"[{_BREAK_CLASS}]")
-_SPACE_THEN_BREAK: Final = re.compile(f" [{_BREAK_CLASS}]")
-_BREAK_THEN_SPACE: Final = re.compile(f"[{_BREAK_CLASS}] ")
+_HAS_BREAK: Final = re.compile(f"[{BREAKS}]")
+_SPACE_THEN_BREAK: Final = re.compile(f" [{BREAKS}]")
+_BREAK_THEN_SPACE: Final = re.compile(f"[{BREAKS}] ")
 _FLOW_INDICATOR: Final = re.compile("(?<!^)[,?\\[\\]{}:]")
-_COLON_BEFORE_BLANK: Final = re.compile(f"(?<!^):(?=[ \t{_BREAK_CLASS}]|\\Z)")
-_HASH_AFTER_BLANK: Final = re.compile(f"(?<=[ \t{_BREAK_CLASS}])#")
+_COLON_BEFORE_BLANK: Final = re.compile(f"(?<!^):(?=[ \t{BREAKS}]|\\Z)")
+_HASH_AFTER_BLANK: Final = re.compile(f"(?<=[ \t{BREAKS}])#")
 _ALWAYS_INDICATORS: Final = frozenset("#,[]{}&*!|>'\"%@`")
 
 

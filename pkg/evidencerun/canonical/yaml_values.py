@@ -26,7 +26,6 @@ _INTEGER: Final = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO](
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _LOOSE_UNDERSCORE: Final = re.compile(r"(?<![0-9])_|_(?![0-9])")
 """Behind a leading point an underscore must stand between digits; elsewhere all are dropped."""
-_DIGITS_MAX: Final = 400
 
 
 def parse_yaml(
@@ -93,7 +92,7 @@ def _number(text: str, mark: Mark, what: str) -> str | int | float:
             _refuse("E1114", f"{what} holds an integer out of range", mark, "64 bits at most are read", "quote it")
         return value
     if _FLOAT.fullmatch(digits):
-        number = float(digits) if len(digits) <= _DIGITS_MAX else float("inf")
+        number = float(digits) if len(digits) <= limits.NUMBER_DIGITS_MAX else float("inf")
         # What no double can hold stays text in Go; a reader in another language would see an infinity.
         if abs(number) == float("inf"):
             _refuse(
@@ -112,7 +111,7 @@ def _integer(found: re.Match[str]) -> int | None:
     for digits, base in zip(spellings, (16, 2, 8, 8, 10), strict=True):
         if digits is None:
             continue
-        if len(digits) > _DIGITS_MAX:
+        if len(digits) > limits.NUMBER_DIGITS_MAX:
             return None
         value = int(digits or "0", base)
         return -value if sign == "-" else value

@@ -7,13 +7,11 @@ remains undecided is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from evidencerun.constraint.expression import Clause, Expression, Operator, Term
 from evidencerun.constraint.label_rule import LabelRule, evaluate_label_rule
 from evidencerun.constraint.outcome import Outcome, Satisfied, Unknown, UnknownKind, Violated
 from evidencerun.constraint.reading import Absent, Conflicting, GpuNodeLabels, Reading, Value
-from evidencerun.constraint.version import Version, compare, equal, parse_version
+from evidencerun.constraint.version import Undecided, Version, compare, equal, parse_version
 
 Rule = Expression | LabelRule
 
@@ -57,24 +55,21 @@ def _on_value(expression: Expression, raw: str) -> Outcome:
     verdicts = [_clause_holds(clause, actual) for clause in expression.clauses]
     if True in verdicts:
         return Satisfied(found=raw)
-    if reason := _first_reason(verdicts):
-        return Unknown(kind=UnknownKind.UNCOMPARABLE, reason=reason)
+    for verdict in verdicts:
+        if isinstance(verdict, Undecided):
+            return Unknown(kind=UnknownKind.UNCOMPARABLE, reason=verdict.reason)
     return Violated(expected=str(expression), found=raw)
 
 
-def _clause_holds(clause: Clause, actual: str) -> bool | str:
-    """Return `and` over the terms; a sentence if it is undecided."""
+def _clause_holds(clause: Clause, actual: str) -> bool | Undecided:
+    """Return `and` over the terms."""
     verdicts = [_term_holds(term, actual) for term in clause.terms]
     if False in verdicts:
         return False
-    return _first_reason(verdicts) or True
+    return next((verdict for verdict in verdicts if isinstance(verdict, Undecided)), True)
 
 
-def _first_reason(verdicts: Sequence[bool | str]) -> str:
-    return next((verdict for verdict in verdicts if isinstance(verdict, str)), "")
-
-
-def _term_holds(term: Term, actual: str) -> bool | str:
+def _term_holds(term: Term, actual: str) -> bool | Undecided:
     if term.operator is Operator.EXACT:
         return actual == term.value
     left, right = parse_version(actual), parse_version(term.value)
@@ -88,14 +83,14 @@ def _term_holds(term: Term, actual: str) -> bool | str:
     return same if term.operator is Operator.EQUAL else not same
 
 
-def _ordered(term: Term, actual: Version | str, wanted: Version | str) -> bool | str:
-    if isinstance(wanted, str):
-        return f"{term} cannot be compared: {wanted}"
-    if isinstance(actual, str):
-        return f"{term} cannot be compared with what was found: {actual}"
+def _ordered(term: Term, actual: Version | Undecided, wanted: Version | Undecided) -> bool | Undecided:
+    if isinstance(wanted, Undecided):
+        return Undecided(f"{term} cannot be compared: {wanted.reason}")
+    if isinstance(actual, Undecided):
+        return Undecided(f"{term} cannot be compared with what was found: {actual.reason}")
     order = compare(actual, wanted)
-    if isinstance(order, str):
-        return f"{term} cannot be compared: {order}"
+    if isinstance(order, Undecided):
+        return Undecided(f"{term} cannot be compared: {order.reason}")
     match term.operator:
         case Operator.AT_LEAST:
             return order >= 0

@@ -55,5 +55,5 @@ class Constraint:
         return parse(self.value)
 
     def evaluate(self, actual: Reading) -> Outcome:
-        """Return the outcome on a reading. A constraint from a loaded recipe always parses, so nothing is raised."""
+        """Return the outcome on a reading. Raises as `rule`, which a constraint of a loaded recipe never does."""
         return evaluate(self.rule(), actual)

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 from evidencerun import limits
 from evidencerun.constraint.expression import OPERATOR_CHARS, Clause, Expression, Operator, Term
-from evidencerun.errors import InputError
+from evidencerun.errors import InputError, shortened
 
 _TERM_START: Final = re.compile(rf"\s+(?=[{OPERATOR_CHARS}])")
 _OPERATORS: Final = (
@@ -20,7 +20,6 @@ _OPERATORS: Final = (
     ("<", Operator.LESS),
     ("=", Operator.EQUAL),
 )
-_FORMS: Final = "write it like 'ubuntu', '>= 1.32.4' or '>= 1.34.3 < 1.35 || >= 1.35.1'"
 
 
 def parse(expression: str) -> Expression:
@@ -70,7 +69,10 @@ def _term(expression: str, text: str, column: int) -> Term:
 
 
 def _refuse(expression: str, column: int, why: str) -> NoReturn:
-    shown = expression if len(expression) <= 60 else expression[:57] + "..."
     raise InputError(
-        "E1301", f"{shown!a} is no constraint expression", where=f"column {column + 1}", why=why, fix=_FORMS
+        "E1301",
+        f"{shortened(expression)!a} is no constraint expression",
+        where=f"column {column + 1}",
+        why=why,
+        fix="write it like 'ubuntu', '>= 1.32.4' or '>= 1.34.3 < 1.35 || >= 1.35.1'",
     )

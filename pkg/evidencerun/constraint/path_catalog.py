@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data: the addresses that constraints can name, who fills them, and which checks read which names.
 
-Sources: AICR's addressable paths and the names that its validators read (reference "recipe and validate", sections
-1.6, 2.2 and 2.4); what our probe and API facts fill (`evidencerun.snapshot`).
+Sources: the snapshot paths and validator inputs of AICR's newest release; what our probe and API facts fill
+(`evidencerun.snapshot`).
 """
 
 from __future__ import annotations

@@ -12,10 +12,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from evidencerun.errors import shortened
+
 _VERSION: Final = re.compile(r"v?([0-9]{1,18})(?:\.([0-9]{1,18}))?(?:\.([0-9]{1,18}))?([-+].*)?", re.DOTALL)
 _GKE_MARK: Final = "-gke."
 _GKE_BUILD: Final = re.compile(r"-gke\.([0-9]{1,18})", re.DOTALL)
 _FULL_PRECISION: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """Two texts that cannot be compared as versions; `reason` is a sentence for people."""
+
+    reason: str
 
 
 class NoBuild(StrEnum):
@@ -39,11 +48,11 @@ class Version:
         return (*self.numbers, 0, 0)[:_FULL_PRECISION]
 
 
-def parse_version(text: str) -> Version | str:
-    """Return the version that `text` spells, or a sentence saying why it is none."""
+def parse_version(text: str) -> Version | Undecided:
+    """Return the version that `text` spells, or why it is none."""
     found = _VERSION.fullmatch(text)
     if found is None:
-        return f"{_shown(text)} is no version of one to three numbers"
+        return Undecided(f"{shortened(text)!a} is no version of one to three numbers")
     extras = found.group(4) or ""
     build: int | NoBuild = NoBuild.ABSENT
     if extras.startswith(_GKE_MARK):
@@ -53,11 +62,11 @@ def parse_version(text: str) -> Version | str:
     return Version(numbers=numbers, build=build, ignored="" if isinstance(build, int) else extras)
 
 
-def compare(actual: Version, wanted: Version) -> int | str:
+def compare(actual: Version, wanted: Version) -> int | Undecided:
     """Return -1, 0 or 1, comparing as many numbers as the less precise side has, then GKE's builds.
 
     A build number that only the wanted side has puts the actual side below it, one that only the actual side has puts
-    it above. A malformed build number that would decide gives a sentence instead.
+    it above. A malformed build number that would decide leaves it undecided.
     """
     precision = min(len(actual.numbers), len(wanted.numbers))
     left, right = actual.numbers[:precision], wanted.numbers[:precision]
@@ -68,9 +77,9 @@ def compare(actual: Version, wanted: Version) -> int | str:
     return _compare_builds(actual.build, wanted.build)
 
 
-def _compare_builds(actual: int | NoBuild, wanted: int | NoBuild) -> int | str:
+def _compare_builds(actual: int | NoBuild, wanted: int | NoBuild) -> int | Undecided:
     if NoBuild.MALFORMED in (actual, wanted):
-        return "a GKE build number is malformed"
+        return Undecided("a GKE build number is malformed")
     if isinstance(actual, int) and isinstance(wanted, int):
         return 0 if actual == wanted else _sign(actual > wanted)
     if actual == wanted:
@@ -87,7 +96,3 @@ def equal(actual: Version, wanted: Version) -> bool:
 
 def _sign(above: bool) -> int:
     return 1 if above else -1
-
-
-def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 60 else text[:57] + "...")

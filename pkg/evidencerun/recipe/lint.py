@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from evidencerun.constraint import Constraint, Expression, Operator, SnapshotPath, Term, UnknownPath, ValidatorInput
-from evidencerun.constraint.version import parse_version
+from evidencerun.constraint.version import Undecided, parse_version
 from evidencerun.recipe.criteria_values import KNOWN
 from evidencerun.recipe.known_checks import KNOWN_CHECKS
 from evidencerun.recipe.model import ANY, PhasePlan, Recipe
@@ -160,8 +160,8 @@ def _versions(where: str, constraint: Constraint) -> Iterator[Finding]:
 
 def _ordered_term(where: str, term: Term) -> Iterator[Finding]:
     version = parse_version(term.value)
-    if isinstance(version, str):
-        yield _error(Rule.UNCOMPARABLE, where, f"{term} can never be decided: {version}")
+    if isinstance(version, Undecided):
+        yield _error(Rule.UNCOMPARABLE, where, f"{term} can never be decided: {version.reason}")
         return
     if version.ignored:
         yield _note(Rule.IGNORED_SUFFIX, where, f"{version.ignored} in {term} is not compared")

@@ -169,10 +169,13 @@ def _image_that_ran(ending: ContainerEnding, where: str) -> str:
 
 def _log(context: CheckContext, check: PlannedCheck, record: AttemptRecord) -> LogRecord:
     bundled = context.plan.spec.logs is LogsMode.BUNDLED
+    complete = record.view.log_complete and record.view.state is AttemptState.ENDED and not record.log_truncated
+    cut = f"{record.log_truncated} bytes were dropped" if record.log_truncated else "nobody saw its end"
     return LogRecord(
         size=len(record.log),
         dropped=record.log_truncated,
-        complete=record.view.log_complete and record.view.state is AttemptState.ENDED,
+        complete=complete,
+        reason="" if complete else context.rewrite(record.view.log_reason or cut)[:_MESSAGE_MAX],
         sha256=sha256_prefixed(record.log) if record.log else "",
         path=layout.log_path(check.phase, check.name, record.view.attempt) if bundled and record.log else "",
     )

@@ -69,7 +69,8 @@ def _row(check: CheckRun) -> str:
 
 def _details(check: CheckRun) -> Iterator[str]:
     numbers = check.attempts[-1].measurements if check.attempts else []
-    if not (check.message or numbers or len(check.attempts) > 1):
+    cut = [attempt for attempt in check.attempts if not attempt.log.complete]
+    if not (check.message or numbers or cut or len(check.attempts) > 1):
         return
     yield ""
     yield f"## {markdown(check.name)}"
@@ -79,6 +80,9 @@ def _details(check: CheckRun) -> Iterator[str]:
     if len(check.attempts) > 1:
         yield ""
         yield from (f"- {_attempt(attempt)}" for attempt in check.attempts)
+    if cut:
+        yield ""
+        yield from (f"- the log of attempt {each.attempt} is not whole: {markdown(each.log.reason)}" for each in cut)
     if numbers:
         yield ""
         yield "| measured | value | unit | node |"

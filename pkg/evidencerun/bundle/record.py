@@ -126,11 +126,13 @@ class Measurement(RecordModel):
 
 
 class LogRecord(RecordModel):
-    """The log of an attempt: bytes kept, bytes dropped beyond the limit, whether its end was seen, its digest."""
+    """The log of an attempt: bytes kept, bytes dropped beyond the limit, whether it is whole and if not why, digest."""
 
     size: Count
     dropped: Count
     complete: bool
+    reason: Text
+    """Why it is not whole; empty if it is."""
     sha256: MaybeDigest
     path: Text
 

@@ -117,7 +117,8 @@ def _attempt_fault(attempt: AttemptRun, image: str) -> str:
     if attempt.duration != milliseconds(attempt.started_at, attempt.finished_at):
         return "its duration is not the time from its start to its end"
     log = attempt.log
-    if bool(log.size) is not bool(log.sha256) or (log.complete and attempt.state is not AttemptState.ENDED):
+    whole = not log.reason and not log.dropped and attempt.state is AttemptState.ENDED
+    if bool(log.size) is not bool(log.sha256) or (not whole if log.complete else not log.reason):
         return "its log contradicts itself"
     if attempt.state is not AttemptState.ENDED:
         ended = attempt.status is not CheckStatus.PENDING or attempt.reason

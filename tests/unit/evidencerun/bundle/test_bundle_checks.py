@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -55,3 +57,31 @@ def test_a_page_gives_no_duration_of_what_never_started(composed_run, compose_at
     assert row == "| node-agreement | other | image-pull | 1 | did not start | none |"
     times = json.loads(lost(composed_run, compose_attempt, "start-error").files["ctrf/deployment.json"])["results"]
     assert times["summary"]["start"] > 1_700_000_000_000
+
+
+def test_why_a_log_is_not_whole_is_recorded_and_shown(composed_run, compose_attempt):
+    gone = "the pod on worker-1.lab.example.com was gone before the end of its log was confirmed"
+    record = compose_attempt("node-agreement", status="other", reason="pod-deleted")
+    ending = ContainerEnding(
+        reason="PodDeleted", started_at="2026-09-20T10:02:00Z", finished_at="2026-09-20T10:02:02Z", image_id=IMAGE
+    )
+    view = record.view.model_copy(update={"log_complete": False, "log_reason": gone})
+    attempts = (compose_attempt("expected-resources"), replace(record, view=view, ending=ending))
+    bundle = assemble(composed_run.with_changes(attempts=attempts).inputs())
+    whole, cut = (check.attempts[0].log for check in load_record(bundle.files[layout.RUN]).checks)
+    assert (whole.complete, whole.reason) == (True, "")
+    assert cut.complete is False
+    assert re.fullmatch("the pod on node-[0-9a-f]{12} was gone before the end of its log was confirmed", cut.reason)
+    page = bundle.files["evidence/deployment.md"].decode()
+    assert f"- the log of attempt 1 is not whole: {cut.reason}" in page
+    assert page.count("is not whole") == 1
+    verify_unsigned(bundle.files)
+
+
+def test_a_log_with_bytes_left_out_is_not_whole(composed_run, compose_attempt):
+    first = compose_attempt("expected-resources", log_truncated=7)
+    attempts = (first, compose_attempt("node-agreement"))
+    bundle = assemble(composed_run.with_changes(attempts=attempts).inputs())
+    log = load_record(bundle.files[layout.RUN]).checks[0].attempts[0].log
+    assert (log.dropped, log.complete, log.reason) == (7, False, "7 bytes were dropped")
+    verify_unsigned(bundle.files)

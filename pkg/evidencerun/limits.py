@@ -201,6 +201,8 @@ OCI_BLOB_MAX: Final = BUNDLE_ARCHIVE_MAX
 """A blob that is read: a bundle's layer."""
 OCI_REFERRERS_MAX: Final = 1000
 """Referrers of one artifact that are read over all pages."""
+OCI_ERROR_MAX: Final = 16 * KIB
+"""What is read of a refusal's body; its first error is all that is shown."""
 OCI_CHUNK: Final = 8 * MIB
 """Bytes per request of a blob's upload."""
 OCI_TOKEN_ANSWER_MAX: Final = 64 * KIB

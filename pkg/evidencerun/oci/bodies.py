@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 import httpx
 
 from evidencerun import limits
 from evidencerun.oci.faults import mismatch, unreachable
-
-_ERROR_BODY_MAX: Final = 16 * limits.KIB
 
 
 def body_of(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
@@ -34,8 +31,8 @@ def start_of(response: httpx.Response) -> bytes:
     try:
         for piece in response.iter_bytes(4 * limits.KIB):
             data += piece
-            if len(data) >= _ERROR_BODY_MAX:
+            if len(data) >= limits.OCI_ERROR_MAX:
                 break
     except httpx.HTTPError:
         return data
-    return data[:_ERROR_BODY_MAX]
+    return data[: limits.OCI_ERROR_MAX]

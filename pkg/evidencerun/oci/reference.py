@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of repositories and artifacts: `registry.example.com:5000/team/evidence[:tag][@sha256:…]`.
+"""Names of repositories: `registry.example.com:5000/team/evidence`.
 
 The registry is always named: a bare `team/evidence` would silently mean Docker Hub.
 """
@@ -14,7 +14,6 @@ from evidencerun.errors import InputError
 
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 _PATH: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _FIX: Final = "write it like registry.example.com/team/evidence"
 
@@ -30,15 +29,6 @@ class Repository:
         return f"{self.registry}/{self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """An artifact in a repository; `digest` wins where both are given, at least one of the two is."""
-
-    repository: Repository
-    tag: str = ""
-    digest: str = ""
-
-
 def parse_repository(text: str) -> Repository:
     """Return the repository. Raises `InputError` E7401 for anything that is none, with what is wrong."""
     registry, _, path = text.partition("/")
@@ -51,30 +41,9 @@ def parse_repository(text: str) -> Repository:
     return Repository(registry=registry, path=path)
 
 
-def parse_reference(text: str) -> Reference:
-    """Return the reference. Raises `InputError` E7401 for one without tag and digest, or with a malformed one."""
-    name, at, digest = text.partition("@")
-    if at and not is_digest(digest):
-        why = f"found {digest[:80]!r}, expected sha256: and 64 lowercase hex digits"
-        raise InputError("E7401", f"{text[:120]!r} has no usable digest", why=why)
-    base, colon, tag = name.rpartition(":")
-    if not colon or "/" in tag:
-        base, tag = name, ""
-    elif not _TAG.fullmatch(tag):
-        raise InputError("E7401", f"{text[:120]!r} has no usable tag", why=f"found {tag[:80]!r}")
-    if not tag and not digest:
-        raise InputError("E7401", f"{text[:120]!r} names no artifact", fix="add :TAG or @sha256:DIGEST")
-    return Reference(repository=parse_repository(base), tag=tag, digest=digest)
-
-
 def is_digest(text: str) -> bool:
     """Tell whether a text is a sha256 digest in its one spelling."""
     return _DIGEST.fullmatch(text) is not None
-
-
-def is_tag(text: str) -> bool:
-    """Tell whether a text can be a tag."""
-    return _TAG.fullmatch(text) is not None
 
 
 def _is_host(text: str) -> bool:

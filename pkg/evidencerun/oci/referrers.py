@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from evidencerun import limits
+from evidencerun.canonical import sha256_prefixed
 from evidencerun.errors import RegistryError
 from evidencerun.oci import media_types
 from evidencerun.oci.registry import Descriptor, RepositoryClient, index_entries
 
 _TRIES: Final = 5
-_NO_API: Final = frozenset({200, 400, 404, 405, 406, 501})
 CREATED_NEVER: Final = "1970-01-01T00:00:00Z"
 """So that a second delivery makes the same bytes."""
 
@@ -53,17 +53,14 @@ class Listing:
 
 def referrer_manifest(subject: Descriptor, attachment: Attachment) -> bytes:
     """Return the manifest of an attachment: deterministic, one layer, empty config."""
-    config = {
-        "mediaType": media_types.EMPTY,
-        "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
-        "size": len(media_types.EMPTY_BLOB),
-    }
+    empty = media_types.EMPTY_BLOB
+    config = Descriptor(media_type=media_types.EMPTY, digest=sha256_prefixed(empty), size=len(empty))
     layer = attachment.layer.to_dict() | {"annotations": {"org.opencontainers.image.title": attachment.title}}
     document = {
         "schemaVersion": 2,
         "mediaType": media_types.MANIFEST,
         "artifactType": attachment.artifact_type,
-        "config": config,
+        "config": config.to_dict(),
         "layers": [layer],
         "subject": subject.to_dict(),
         "annotations": {"org.opencontainers.image.created": CREATED_NEVER, **attachment.annotations},
@@ -122,19 +119,19 @@ def ensure_listed(
 def _by_api(client: RepositoryClient, digest: str) -> Listing | None:
     """Return the listing of the referrers API over all its pages, None if the registry has no such API."""
     entries: list[Mapping[str, Any]] = []
-    path = client.referrers_path(digest)
-    pages = 0
-    while path:
-        status, media_type, page, path = client.read_index(path, accept=_NO_API)
-        if status != 200 or media_type != media_types.INDEX:
+    link = ""
+    # Pages count as well: a registry may link empty ones in a circle.
+    for _ in range(limits.OCI_REFERRERS_MAX):
+        page = client.read_referrers(digest, page=link)
+        if page is None:
             return None
-        entries += page
-        pages += 1
-        # Pages count as well: a registry may link empty ones in a circle.
-        if max(len(entries), pages) > limits.OCI_REFERRERS_MAX:
-            where = f"{client.repository}@{digest}"
-            why = f"more than {limits.OCI_REFERRERS_MAX}"
-            raise RegistryError("E7422", "an artifact has too many referrers", where=where, why=why, retryable=False)
+        entries += page.entries
+        link = page.next_link
+        if not link or len(entries) > limits.OCI_REFERRERS_MAX:
+            break
+    if link or len(entries) > limits.OCI_REFERRERS_MAX:
+        where, why = f"{client.repository}@{digest}", f"more than {limits.OCI_REFERRERS_MAX}"
+        raise RegistryError("E7422", "an artifact has too many referrers", where=where, why=why, retryable=False)
     return Listing(entries=tuple(entries), way=Way.API)
 
 

@@ -7,7 +7,7 @@ Bytes are pushed as they are given and never re-encoded; whatever is read is che
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -27,6 +27,8 @@ _OK: Final = frozenset({200})
 _FOUND_OR_NOT: Final = frozenset({200, 404})
 _CREATED: Final = frozenset({201})
 _ACCEPTED: Final = frozenset({202})
+_NO_API: Final = frozenset({200, 400, 404, 405, 406, 501})
+"""What registries without the referrers API answer; 200 with something else than an index."""
 _UPLOAD_TRIES: Final = 3
 
 
@@ -41,6 +43,14 @@ class Descriptor:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexPage:
+    """One page of an index: its entries, and the link to the next page, "" on the last one."""
+
+    entries: tuple[dict[str, Any], ...]
+    next_link: str
 
 
 class RepositoryClient:
@@ -74,7 +84,7 @@ class RepositoryClient:
         return descriptor
 
     def push_file(self, path: Path, descriptor: Descriptor) -> Descriptor:
-        """Push a file whose digest is known, in pieces. Raises E7420 if it does not have that digest."""
+        """Push a file whose digest is known, in pieces. Raises E7420 if it has another one, `OSError`."""
         found = file_digest(path)
         if found != descriptor.digest:
             raise mismatch(str(path), "the file is not the blob that it should be", f"found {found}")
@@ -121,24 +131,19 @@ class RepositoryClient:
         if digest != expected:
             where = f"{self.repository}@{reference}"
             raise mismatch(where, "the registry gave another manifest", f"found digest {digest}, expected {expected}")
-        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-        return data, Descriptor(media_type=media_type, digest=digest, size=len(data))
+        return data, Descriptor(media_type=_media_type(response), digest=digest, size=len(data))
 
-    def read_index(self, path: str, *, accept: frozenset[int] = _OK) -> tuple[int, str, list[dict[str, Any]], str]:
-        """Return status, media type, entries and the link to the next page of an index below the repository."""
+    def read_referrers(self, digest: str, *, page: str = "") -> IndexPage | None:
+        """Return one page of the referrers API: the first, or the one that `page` links to. None without the API."""
         headers = {"Accept": media_types.INDEX}
-        response, data = self._transport.send("GET", path, scope=self._pull, accept=accept, headers=headers)
-        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-        if response.status_code != 200 or media_type != media_types.INDEX:
-            return response.status_code, media_type, [], ""
+        path = page or self._path(f"referrers/{digest}")
+        response, data = self._transport.send("GET", path, scope=self._pull, accept=_NO_API, headers=headers)
+        if response.status_code != 200 or _media_type(response) != media_types.INDEX:
+            return None
         link = response.links.get("next", {}).get("url", "")
-        return response.status_code, media_type, index_entries(data, f"{self.repository}: {path}"), link
+        return IndexPage(entries=tuple(index_entries(data, f"{self.repository}: {path}")), next_link=link)
 
-    def referrers_path(self, digest: str) -> str:
-        """Return the path of the referrers API for an artifact."""
-        return self._path(f"referrers/{digest}")
-
-    def _upload(self, pieces: Any, descriptor: Descriptor) -> None:
+    def _upload(self, pieces: Callable[[], Iterator[bytes]], descriptor: Descriptor) -> None:
         """Upload in pieces; a broken upload is begun anew, because a piece that was sent twice would spoil it."""
         for attempt in range(1, _UPLOAD_TRIES + 1):
             try:
@@ -193,17 +198,22 @@ class RepositoryClient:
         return f"{self.repository.path}/{rest}"
 
 
+def _media_type(response: httpx.Response) -> str:
+    return str(response.headers.get("Content-Type", "")).partition(";")[0].strip()
+
+
 def index_entries(data: bytes, where: str) -> list[dict[str, Any]]:
     """Return `manifests` of an index. Raises E7422 for anything that is none."""
     try:
         document = parse_json(data, what="the index", max_bytes=limits.OCI_MANIFEST_MAX)
     except InputError as fault:
         raise RegistryError("E7422", "an index cannot be read", where=where, why=str(fault), retryable=False) from fault
-    entries = document.get("manifests") if isinstance(document, dict) else None
-    entries = [] if entries is None and isinstance(document, dict) else entries
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise RegistryError("E7422", "an index has no list of manifests", where=where, retryable=False)
-    return entries
+    if isinstance(document, dict):
+        # Go's encoder writes an empty list as null.
+        entries = [] if document.get("manifests") is None else document["manifests"]
+        if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+            return entries
+    raise RegistryError("E7422", "an index has no list of manifests", where=where, retryable=False)
 
 
 def file_digest(path: Path) -> str:

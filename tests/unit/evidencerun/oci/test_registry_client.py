@@ -449,7 +449,12 @@ def test_a_registry_that_never_lists_it_is_an_error() -> None:
     assert len(slept) == 5
 
 
-@pytest.mark.parametrize("body", [b"[]", b"no", b'{"manifests": {}}', b'{"manifests": [1]}'])
+def test_an_index_of_nothing_may_be_null() -> None:
+    answer = httpx.Response(200, content=b'{"manifests": null}', headers=INDEX)
+    assert list_referrers(replies(answer).client(), SUBJECT.digest).entries == ()
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"no", b'{"manifests": {}}', b'{"manifests": [1]}'])
 def test_an_index_that_cannot_be_read_is_an_error(body: bytes) -> None:
     answer = httpx.Response(200, content=body, headers=INDEX)
     with pytest.raises(RegistryError) as caught:

@@ -47,13 +47,13 @@ def build_artifact(files: Mapping[str, bytes], *, version: str) -> Artifact:
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=9, mtime=0) as zipped:
         zipped.write(tar)
     layer = buffer.getvalue()
-    manifest = json.dumps(manifest_document(layer, tar, version), separators=(",", ":")).encode()
+    manifest = manifest_bytes(layer, tar, version)
     return Artifact(layer=layer, config=EMPTY_CONFIG, manifest=manifest, manifest_digest=sha256_prefixed(manifest))
 
 
-def manifest_document(layer: bytes, tar: bytes, version: str) -> dict[str, Any]:
+def manifest_bytes(layer: bytes, tar: bytes, version: str) -> bytes:
     """Return the artifact's manifest for a layer and the tar archive in it."""
-    return {
+    document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_MEDIA_TYPE,
         "artifactType": ARTIFACT_TYPE,
@@ -83,3 +83,4 @@ def manifest_document(layer: bytes, tar: bytes, version: str) -> dict[str, Any]:
             "org.opencontainers.image.version": version,
         },
     }
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -11,23 +10,24 @@ from typing import NoReturn
 from evidencerun import limits
 from evidencerun.bundle import layout
 from evidencerun.bundle.archive import inflate, read_archive
-from evidencerun.bundle.artifact import manifest_document
+from evidencerun.bundle.artifact import manifest_bytes
 from evidencerun.canonical import parse_json, sha256_prefixed
 from evidencerun.errors import EvidenceError, InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactFiles:
-    """The files in an artifact's layer and the digest of its manifest."""
+    """The files in an artifact's layer, the digest of its manifest, and the producer's version that it names."""
 
     files: Mapping[str, bytes]
     manifest_digest: str
+    version: str
 
 
 def read_artifact(oci_manifest: bytes, layer: bytes) -> ArtifactFiles:
     """Return what an artifact of our own shape holds.
 
-    The manifest must be, value for value, the one that this layer gets from `build_artifact`.
+    The manifest must be, byte for byte, the one that this layer gets from `build_artifact`.
 
     Raises:
         EvidenceError: E2070, manifest and layer do not belong together or the shape is another; E2001 for the layer.
@@ -38,13 +38,13 @@ def read_artifact(oci_manifest: bytes, layer: bytes) -> ArtifactFiles:
     except InputError as fault:
         raise EvidenceError("E2070", fault.what, where=fault.where, why=fault.why) from fault
     version = _version(found)
-    expected = manifest_document(layer, inflate(layer), version)
-    if found != expected:
-        _refuse(f"{json.dumps(found)[:200]} found, {json.dumps(expected)[:200]} expected")
+    expected = manifest_bytes(layer, inflate(layer), version)
+    if oci_manifest != expected:
+        _refuse(f"{oci_manifest[:200]!a} found, {expected[:200]!a} expected")
     files = read_archive(layer)
     if layout.ATTESTATION in files:
         _refuse("the layer holds an attestation, which can only be made after it")
-    return ArtifactFiles(files=files, manifest_digest=sha256_prefixed(oci_manifest))
+    return ArtifactFiles(files=files, manifest_digest=sha256_prefixed(oci_manifest), version=version)
 
 
 def _version(found: object) -> str:

@@ -15,11 +15,10 @@ from evidencerun.attest.dsse import IN_TOTO_PAYLOAD_TYPE, pae
 from evidencerun.attest.keys import PublicKey
 from evidencerun.attest.sigstore_bundle import encode_key_bundle
 from evidencerun.attest.statement import signed_payload
-from evidencerun.bundle.archive import read_archive
 from evidencerun.canonical import parse_json, sha256_prefixed
 from evidencerun.errors import EvidenceError
 from evidencerun.validation.storeapi import SealTask
-from evidencerun.verify.duties import verify_unsigned
+from evidencerun.verify.duties import DutiesResult, verify_artifact
 
 
 class Signer(Protocol):
@@ -33,8 +32,11 @@ class Signer(Protocol):
         """Return the DER signature over `data`."""
 
 
-def checked_manifest(task: SealTask) -> tuple[str, int]:
-    """Return digest and size of the one layer in the task's OCI manifest; raises `EvidenceError` E4610."""
+def checked_manifest(task: SealTask, layer: bytes) -> bytes:
+    """Return the task's OCI manifest, whose one layer is this one; raises `EvidenceError` E4610.
+
+    Digests are compared before anything is unpacked.
+    """
     try:
         data = base64.b64decode(task.oci_manifest, validate=True)
     except (binascii.Error, ValueError) as fault:
@@ -44,7 +46,9 @@ def checked_manifest(task: SealTask) -> tuple[str, int]:
     document: Any = parse_json(data, what="the OCI manifest", max_bytes=limits.MANIFEST_MAX)
     match document:
         case {"layers": [{"digest": str(digest), "size": int(size)}]}:
-            return digest, size
+            if len(layer) != size or sha256_prefixed(layer) != digest:
+                raise _wrong("the layer is not the one that the OCI manifest names")
+            return data
         case _:
             raise _wrong("the OCI manifest does not have exactly one layer")
 
@@ -53,17 +57,28 @@ def seal(task: SealTask, layer: bytes, signer: Signer) -> bytes:
     """Return the Sigstore bundle over a bundle that passes the library's own verification.
 
     Raises:
-        EvidenceError: the layer is not the manifest's, or the bundle fails a duty of the verifier.
+        EvidenceError: manifest, config and layer are no artifact of ours, the bundle fails a duty of the verifier, or
+            it is not that of the task's run.
 
     """
-    digest, size = checked_manifest(task)
-    if len(layer) != size or sha256_prefixed(layer) != digest:
-        raise _wrong("the layer is not the one that the OCI manifest names")
-    files = read_archive(layer)
-    verify_unsigned(files)
-    payload = signed_payload(files, task.manifest_digest)
+    artifact, duties = verify_artifact(checked_manifest(task, layer), layer)
+    _check_run(task, duties)
+    payload = signed_payload(artifact.files, artifact.manifest_digest)
     signature = signer.sign(pae(IN_TOTO_PAYLOAD_TYPE, payload))
     return encode_key_bundle(payload, signature, signer.public_key.spki_der)
+
+
+def _check_run(task: SealTask, duties: DutiesResult) -> None:
+    """Refuse a bundle of which less can be derived than of ours, and one of another run or signing mode."""
+    if duties.record is None:
+        raise EvidenceError(
+            "E4612",
+            "the bundle has no run record, so nobody can derive what it claims",
+            fix="only bundles that the store has assembled are signed",
+        )
+    plan = duties.record.plan
+    if (plan.run.uid, plan.policy_spec.signing.mode) != (task.run_uid, task.signing_mode):
+        raise _wrong("the bundle is of another run, or its policy asks for another signing mode")
 
 
 def _wrong(why: str) -> EvidenceError:

@@ -96,7 +96,14 @@ def verify_artifact(oci_manifest: bytes, layer: bytes) -> tuple[ArtifactFiles, D
 
     """
     artifact = read_artifact(oci_manifest, layer)
-    return artifact, verify_unsigned(artifact.files)
+    duties = verify_unsigned(artifact.files)
+    if artifact.version != duties.statement.predicate.aicr_version:
+        raise EvidenceError(
+            "E2070",
+            "the OCI manifest names another producer than the bundle in it",
+            why=f"{ascii(artifact.version)[:80]} found, {duties.statement.predicate.aicr_version} expected",
+        )
+    return artifact, duties
 
 
 def _recipe(files: Mapping[str, bytes], statement: Statement) -> Recipe:

@@ -5,14 +5,21 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from composed_run import ComposedRun
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from evidencerun.bundle.archive import write_archive
+from evidencerun.attest.statement import unsigned_statement
+from evidencerun.bundle import layout
+from evidencerun.bundle.artifact import build_artifact
+from evidencerun.bundle.assemble import assemble
+from evidencerun.bundle.manifest import build_manifest
 from evidencerun.canonical import sha256_prefixed
 from evidencerun.errors import EvidenceError, StoreError
 from evidencerun.sealer import sealing
@@ -21,14 +28,15 @@ from evidencerun.sealer.sealing import checked_manifest, seal
 from evidencerun.sealer.settings import Settings
 from evidencerun.signers.key import own_key
 from evidencerun.validation.storeapi import SealAnswer, SealTask
+from evidencerun.verify.run import verify_bundle
 
-LAYER = write_archive({"manifest.json": b"{}", "recipe.yaml": b"x"}, 0)
+BUNDLE = assemble(ComposedRun().inputs())
+LAYER = BUNDLE.oci_layer
 
 
-def _task(layer: bytes = LAYER, **changes: Any) -> SealTask:
-    manifest = json.dumps({"layers": [{"digest": sha256_prefixed(layer), "size": len(layer)}]}).encode()
+def _task(manifest: bytes = BUNDLE.oci_manifest, **changes: Any) -> SealTask:
     values = {
-        "run_uid": "u",
+        "run_uid": "7d3b1f7e-7f5e-4a5e-9d54-3a1b6c0d9e11",
         "manifest_digest": sha256_prefixed(manifest),
         "oci_manifest": base64.b64encode(manifest).decode(),
         "signing_mode": "key",
@@ -36,11 +44,19 @@ def _task(layer: bytes = LAYER, **changes: Any) -> SealTask:
     return SealTask.model_validate({**values, **changes})
 
 
+def _edited(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """Return the OCI manifest after a change."""
+    document = json.loads(BUNDLE.oci_manifest)
+    change(document)
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
 class FakeStore:
     """A store in memory with one task."""
 
-    def __init__(self, task: SealTask | None = None) -> None:
+    def __init__(self, task: SealTask | None = None, layer: bytes = LAYER) -> None:
         self.task = task
+        self._layer = layer
         self.answers: list[SealAnswer] = []
         self.published: list[bytes] = []
         self.down = False
@@ -57,7 +73,7 @@ class FakeStore:
     def layer(self, manifest_digest: str) -> bytes:
         self._check()
         self.fetched += 1
-        return LAYER
+        return self._layer
 
     def answer(self, manifest_digest: str, answer: SealAnswer) -> None:
         self._check()
@@ -91,39 +107,75 @@ def make(tmp_path: Path, notes: list[Any]) -> Any:
     return sealer
 
 
-@pytest.fixture
-def lenient(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The duties and the payload are the library's; here it matters only that they are asked, and with what."""
-    asked: list[Any] = []
-    monkeypatch.setattr(sealing, "verify_unsigned", asked.append)
-    monkeypatch.setattr(sealing, "signed_payload", lambda files, digest: f"{sorted(files)} {digest}".encode())
-    return asked
-
-
 def _key(curve: ec.EllipticCurve) -> bytes:
     return ec.generate_private_key(curve).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
-def test_a_bundle_is_checked_and_signed(make: Any, lenient: list[Any], notes: list[Any]) -> None:
+def test_a_bundle_is_checked_and_signed(make: Any, notes: list[Any]) -> None:
     store = FakeStore(_task())
     sealer = make(store)
     assert sealer.step() == 0.0
-    assert store.answers[0].attestation
     assert store.answers[0].signer.startswith("key:sha256:")
-    assert [sorted(files) for files in lenient] == [["manifest.json", "recipe.yaml"]]
+    files = {**BUNDLE.files, layout.ATTESTATION: store.answers[0].attestation.encode()}
+    report = verify_bundle(files, now=datetime(2026, 9, 21, tzinfo=UTC), key_pem=store.published[0])
+    assert (report.exit_code, report.subject.artifact_digest) == (0, BUNDLE.manifest_digest)
     assert sealer.step() == 1.0
     assert len(store.published) == 1
     assert [event for event, _ in notes] == ["key.published", "bundle.signed"]
 
 
 def test_a_bundle_that_fails_its_duties_is_not_signed(make: Any) -> None:
-    store = FakeStore(_task())
+    artifact = build_artifact({**BUNDLE.files, layout.BOM: b"{}"}, version="evidencerun/0.1.0")
+    store = FakeStore(_task(artifact.manifest), layer=artifact.layer)
     make(store).step()
     assert not store.answers[0].attestation
-    assert store.answers[0].error_code.startswith("E2")
+    assert store.answers[0].error_code == "E2003"
     assert store.answers[0].error
+
+
+MANIFESTS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "another config": lambda m: m["config"].update(digest="sha256:" + "0" * 64),
+    "another size of the config": lambda m: m["config"].update(size=3),
+    "another digest of what is in the layer": lambda m: m["layers"][0]["annotations"].update(
+        {"io.deis.oras.content.digest": "sha256:" + "0" * 64}
+    ),
+    "another type": lambda m: m.update(artifactType="application/vnd.example"),
+    "another title": lambda m: m["annotations"].update({"org.opencontainers.image.title": "tested on 512 GPUs"}),
+    "a subject": lambda m: m.update(subject={"digest": "sha256:" + "0" * 64}),
+    "another producer": lambda m: m["annotations"].update({"org.opencontainers.image.version": "evidencerun/9.9.9"}),
+    "no producer": lambda m: m["annotations"].pop("org.opencontainers.image.version"),
+    "a number in another spelling": lambda m: m.update(schemaVersion=2.0),
+}
+
+
+@pytest.mark.parametrize("lie", MANIFESTS)
+def test_the_manifest_whose_digest_is_signed_is_verified_too(make: Any, lie: str) -> None:
+    store = FakeStore(_task(_edited(MANIFESTS[lie])))
+    make(store).step()
+    assert (store.answers[0].error_code, store.answers[0].attestation) == ("E2070", "")
+
+
+def test_a_bundle_without_a_run_record_is_not_signed(make: Any) -> None:
+    """Of a bundle of another producer neither match nor verdict can be derived."""
+    predicate = json.loads(BUNDLE.files[layout.STATEMENT])["predicate"] | {"aicrVersion": "v0.22.0"}
+    files = {path: data for path, data in BUNDLE.files.items() if path not in (layout.RUN, layout.MANIFEST)}
+    files[layout.MANIFEST] = build_manifest(files)
+    count = len(json.loads(files[layout.MANIFEST])["files"])
+    predicate["manifest"] = {"digest": sha256_prefixed(files[layout.MANIFEST]), "fileCount": count}
+    files[layout.STATEMENT] = layout.document_bytes(unsigned_statement(predicate))
+    artifact = build_artifact(files, version="v0.22.0")
+    store = FakeStore(_task(artifact.manifest), layer=artifact.layer)
+    make(store).step()
+    assert (store.answers[0].error_code, store.answers[0].attestation) == ("E4612", "")
+
+
+def test_a_bundle_of_another_run_or_signing_mode_is_not_signed(make: Any) -> None:
+    other = assemble(ComposedRun(policy={"signing": {"mode": "none"}}).inputs())
+    for store in (FakeStore(_task(run_uid="another")), FakeStore(_task(other.oci_manifest), layer=other.oci_layer)):
+        make(store).step()
+        assert (store.answers[0].error_code, store.answers[0].attestation) == ("E4610", "")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +183,7 @@ def test_a_bundle_that_fails_its_duties_is_not_signed(make: Any) -> None:
     [
         (_task(oci_manifest="!"), "not base64"),
         (_task(manifest_digest="sha256:" + "0" * 64), "another digest than the task"),
-        (_task(layer=b"other"), "not the one that the OCI manifest names"),
+        (_task(assemble(ComposedRun(attempts=()).inputs()).oci_manifest), "not the one that the OCI manifest names"),
     ],
 )
 def test_a_task_that_contradicts_itself_is_refused(tmp_path: Path, task: SealTask, why: str) -> None:
@@ -145,12 +197,10 @@ def test_a_manifest_has_one_layer(layers: list[Any]) -> None:
     manifest = json.dumps({"layers": layers}).encode()
     task = _task(manifest_digest=sha256_prefixed(manifest), oci_manifest=base64.b64encode(manifest).decode())
     with pytest.raises(EvidenceError, match="exactly one layer"):
-        checked_manifest(task)
+        checked_manifest(task, LAYER)
 
 
-def test_a_secret_that_is_missing_is_named_until_it_appears(
-    make: Any, lenient: list[Any], tmp_path: Path, notes: list[Any]
-) -> None:
+def test_a_secret_that_is_missing_is_named_until_it_appears(make: Any, tmp_path: Path, notes: list[Any]) -> None:
     store = FakeStore(_task())
     sealer = make(store, secret="team-key")
     for _ in range(3):
@@ -178,7 +228,7 @@ def test_a_key_of_another_kind_is_named(make: Any, tmp_path: Path) -> None:
     assert "on P-256 expected" in store.answers[0].error
 
 
-def test_a_rotated_key_is_published_and_used(make: Any, lenient: list[Any], tmp_path: Path) -> None:
+def test_a_rotated_key_is_published_and_used(make: Any, tmp_path: Path) -> None:
     store = FakeStore()
     (tmp_path / "secret").mkdir()
     path = tmp_path / "secret" / "signing.key"
@@ -212,13 +262,11 @@ def test_a_store_that_is_away_is_asked_less_often_and_gets_the_key_again(make: A
     assert [event for event, _ in notes] == ["key.published", "sealer.trouble", "key.published", "sealer.well"]
 
 
-def test_a_bundle_that_breaks_the_reader_is_refused_not_fatal(
-    make: Any, lenient: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(_: object) -> None:
+def test_a_bundle_that_breaks_the_reader_is_refused_not_fatal(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
         raise RecursionError("too deep")
 
-    monkeypatch.setattr(sealing, "verify_unsigned", broken)
+    monkeypatch.setattr(sealing, "verify_artifact", broken)
     store = FakeStore(_task())
     make(store).step()
     assert store.answers[0].error_code == "E4611"

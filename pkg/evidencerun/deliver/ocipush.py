@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from evidencerun import limits
+from evidencerun.attest.predicate import PREDICATE_TYPE
+from evidencerun.bundle import layout
 from evidencerun.canonical import parse_json
 from evidencerun.deliver.settings import DeliverSettings, OciTarget
 from evidencerun.deliver.storeparts import Part, StoreParts
@@ -23,7 +25,6 @@ from evidencerun.oci.registry import Descriptor, RepositoryClient
 from evidencerun.oci.transport import RegistryAccess
 from evidencerun.storeclient import StepLog
 
-PREDICATE_TYPE: Final = "https://aicr.run/recipe-evidence/v3"
 _NAME_MAX: Final = 80
 _DOCKER_CONFIG: Final = ".dockerconfigjson"
 
@@ -69,9 +70,15 @@ def tag_for(recipe_name: str, inventory_digest: str) -> str:
 
 
 def registry_access(target: OciTarget, repository: Repository) -> RegistryAccess:
-    """Return how the registry is reached. Raises for a Secret that is named and does not serve, before any request."""
+    """Return how the registry is reached.
+
+    Raises, before any request:
+        InputError: E7305 or E7306, the Secret that is named does not serve.
+        WorldError: E7311, a file of it cannot be read.
+
+    """
     ca_file = target.secret / "ca.crt"
-    ca_pem = _read(ca_file).decode("ascii", "replace") if ca_file.is_file() else ""
+    ca_pem = _read(ca_file, limits.REGISTRY_CONFIG_MAX).decode("ascii", "replace") if ca_file.is_file() else ""
     return RegistryAccess(
         registry=repository.registry,
         credentials=_credentials(target, repository),
@@ -82,8 +89,11 @@ def registry_access(target: OciTarget, repository: Repository) -> RegistryAccess
 
 def read_artifact(part: Part) -> Artifact:
     """Return config and layer of the manifest. Raises `EvidenceError` E7312 for another shape."""
-    data = _read(part.path)
-    document = parse_json(data, what="the OCI manifest", max_bytes=limits.OCI_MANIFEST_MAX)
+    data = _read(part.path, limits.OCI_MANIFEST_MAX)
+    try:
+        document = parse_json(data, what="the OCI manifest", max_bytes=limits.OCI_MANIFEST_MAX)
+    except InputError as fault:
+        raise EvidenceError("E7312", "the OCI manifest cannot be read", where=fault.where, why=fault.what) from fault
     fields = document if isinstance(document, dict) else {}
     layers = fields.get("layers")
     if not isinstance(layers, list) or len(layers) != 1:
@@ -98,10 +108,14 @@ def read_artifact(part: Part) -> Artifact:
 
 
 def require_subject(attestation: Part, manifest_digest: str) -> None:
-    """Refuse to attach a signature that speaks about something else; whether it is right, verifiers judge."""
+    """Refuse to attach a signature that speaks about something else; whether it is right, verifiers judge.
+
+    Raises `EvidenceError` E7313.
+    """
     wanted = manifest_digest.removeprefix("sha256:")
+    data = _read(attestation.path, limits.STATEMENT_MAX)
     try:
-        bundle: Any = parse_json(_read(attestation.path), what="the attestation", max_bytes=limits.STATEMENT_MAX)
+        bundle: Any = parse_json(data, what="the attestation", max_bytes=limits.STATEMENT_MAX)
         payload = base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True)
         statement: Any = parse_json(payload, what="the signed statement", max_bytes=limits.STATEMENT_MAX)
         subjects = {subject["digest"]["sha256"] for subject in statement["subject"]}
@@ -125,7 +139,7 @@ def _signature_of(part: Part) -> Attachment:
     return Attachment(
         artifact_type=media_types.SIGSTORE_BUNDLE,
         layer=Descriptor(media_type=media_types.SIGSTORE_BUNDLE, digest=part.digest, size=part.size),
-        title="attestation.intoto.jsonl",
+        title=layout.ATTESTATION,
         annotations={
             "dev.sigstore.bundle.content": "dsse-envelope",
             "dev.sigstore.bundle.predicateType": PREDICATE_TYPE,
@@ -137,7 +151,7 @@ def _logs_of(part: Part) -> Attachment:
     return Attachment(
         artifact_type=media_types.LOGS,
         layer=Descriptor(media_type=media_types.TAR_GZIP, digest=part.digest, size=part.size),
-        title="evidence-logs.tar.gz",
+        title=layout.LOGS_ARCHIVE,
         annotations={"org.opencontainers.image.title": "EvidenceRun check logs"},
     )
 
@@ -153,7 +167,7 @@ def _credentials(target: OciTarget, repository: Repository) -> Credentials:
             where="spec.deliver.oci.secretName",
             fix=f"kubectl create secret docker-registry {target.secret_name} --docker-server={repository.registry} …",
         )
-    found = credentials_for(_read(config), repository)
+    found = credentials_for(_read(config, limits.REGISTRY_CONFIG_MAX), repository)
     if found is None:
         raise InputError(
             "E7306",
@@ -172,8 +186,13 @@ def _descriptor(value: object, where: str) -> Descriptor:
     return Descriptor(media_type=str(fields.get("mediaType", "")), digest=digest, size=size)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(most + 1)
     except OSError as fault:
         raise WorldError("E7311", "a file cannot be read", where=str(path), why=str(fault)) from fault
+    if len(data) > most:
+        why = f"at most {most} bytes are read"
+        raise WorldError("E7311", "a file is too large", where=str(path), why=why, retryable=False)
+    return data

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
 from typing import Final
 
+from evidencerun import limits
+from evidencerun.bundle import layout
 from evidencerun.deliver.settings import PvcTarget
 from evidencerun.deliver.storeparts import Part
 from evidencerun.errors import InputError, WorldError
 from evidencerun.oci.registry import file_digest
 
 ARCHIVE_NAME: Final = "bundle.tar.gz"
-LOGS_NAME: Final = "evidence-logs.tar.gz"
 
 
 def deliver_to_pvc(target: PvcTarget, run_name: str, archive: Part, logs: Part | None) -> str:
@@ -40,7 +42,7 @@ def deliver_to_pvc(target: PvcTarget, run_name: str, archive: Part, logs: Part |
         place.mkdir(parents=True, exist_ok=True)
         _put(archive, place / ARCHIVE_NAME)
         if logs is not None:
-            _put(logs, place / LOGS_NAME)
+            _put(logs, place / layout.LOGS_ARCHIVE)
         _sync_folder(place)
     except OSError as fault:
         raise WorldError(
@@ -61,11 +63,11 @@ def _put(part: Part, target: Path) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.path.open("rb") as source, partial.open("xb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
+            shutil.copyfileobj(source, file, limits.MIB)
             file.flush()
             os.fsync(file.fileno())
         if file_digest(partial) != part.digest:
-            raise OSError(5, "the written file differs from what was sent")
+            raise OSError(errno.EIO, "the written file differs from what was sent")
         partial.replace(target)
     finally:
         with contextlib.suppress(OSError):

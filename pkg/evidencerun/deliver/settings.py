@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from evidencerun.errors import InputError
+from evidencerun.oci.reference import is_digest
 
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -100,7 +100,7 @@ def _required(environ: Mapping[str, str], name: str) -> str:
 
 def _digest(environ: Mapping[str, str], name: str) -> str:
     value = _required(environ, name)
-    if not _DIGEST.fullmatch(value):
+    if not is_digest(value):
         why = f"found {value[:80]!r}, expected sha256: and 64 lowercase hex digits"
         raise InputError("E7301", f"{name} is no digest", where="environment", why=why)
     return value

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from evidencerun import limits
+from evidencerun.bundle import layout
 from evidencerun.errors import EvidenceError, StoreError, WorldError
 from evidencerun.storeclient import Clock, StepLog, StoreClient, StoreRefusedError, keep_trying
 
@@ -42,7 +43,7 @@ class StoreParts:
 
     def logs(self, key: str, digest: str) -> Part:
         """Return evidence-logs.tar.gz."""
-        return self._checked("evidence-logs.tar.gz", f"/v1/logs/{key}", digest)
+        return self._checked(layout.LOGS_ARCHIVE, f"/v1/logs/{key}", digest)
 
     def oci(self, name: str, digest: str) -> Part:
         """Return `manifest`, `config` or `layer`."""

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import tracemalloc
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evidencerun import limits
 from evidencerun.deliver import main as deliver_main
 from evidencerun.deliver.main import run
 from evidencerun.deliver.ocipush import read_artifact, registry_access, require_subject, tag_for
@@ -197,6 +199,27 @@ def test_manifests_of_another_shape_are_refused(tmp_path: Path, document: object
     with pytest.raises(EvidenceError) as caught:
         read_artifact(part(tmp_path, "m", json.dumps(document).encode()))
     assert caught.value.code == "E7312"
+
+
+def test_a_manifest_that_is_no_json_is_the_evidences_fault(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError) as caught:
+        read_artifact(part(tmp_path, "m", b"{"))
+    assert caught.value.code == "E7312"
+
+
+def test_a_manifest_without_end_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    with path.open("wb") as file:
+        file.truncate(limits.BUNDLE_ARCHIVE_MAX)
+    tracemalloc.start()
+    try:
+        with pytest.raises(WorldError) as caught:
+            read_artifact(Part(path=path, digest=digest(b""), size=limits.BUNDLE_ARCHIVE_MAX))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code == "E7311"
+    assert peak < 4 * limits.OCI_MANIFEST_MAX
 
 
 def attestation(*subjects: str) -> bytes:

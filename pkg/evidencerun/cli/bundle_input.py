@@ -24,7 +24,9 @@ def read_input(path: Path, *, what: str, max_bytes: int) -> bytes:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as fault:
-        raise InputError("E2091", f"{what} cannot be read", where=str(path), why=fault.strerror or "") from fault
+        raise InputError(
+            "E2091", f"{what} cannot be read", where=str(path), why=fault.strerror or "", fix="check the path"
+        ) from fault
     if len(data) > max_bytes:
         raise InputError("E2091", f"{what} is too large", where=str(path), why=f"at most {max_bytes} bytes are read")
     return data
@@ -43,13 +45,19 @@ def read_bundle(path: Path) -> dict[str, bytes]:
     try:
         return _read_bundle(path)
     except OSError as fault:
-        raise InputError("E2091", "the bundle cannot be read", where=str(path), why=fault.strerror or "") from fault
+        raise InputError(
+            "E2091", "the bundle cannot be read", where=str(path), why=fault.strerror or "", fix="check the path"
+        ) from fault
 
 
 def _read_bundle(path: Path) -> dict[str, bytes]:
     if not path.exists():
         raise InputError(
-            "E2091", "the bundle cannot be read", where=str(path), why="there is no such file or directory"
+            "E2091",
+            "the bundle cannot be read",
+            where=str(path),
+            why="there is no such file or directory",
+            fix="check the path",
         )
     if not path.is_dir():
         return read_archive(read_input(path, what="the bundle", max_bytes=limits.BUNDLE_ARCHIVE_MAX))
@@ -57,7 +65,11 @@ def _read_bundle(path: Path) -> dict[str, bytes]:
         if (path / inner / layout.MANIFEST).is_file():
             return _read_directory(path / inner)
     raise InputError(
-        "E2091", "this directory holds no bundle", where=str(path), why=f"there is no {layout.MANIFEST} in it"
+        "E2091",
+        "this directory holds no bundle",
+        where=str(path),
+        why=f"there is no {layout.MANIFEST} in it",
+        fix="name the bundle.tar.gz, or the folder that it was unpacked into",
     )
 
 

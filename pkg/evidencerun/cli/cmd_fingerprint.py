@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from evidencerun.fingerprint import Facet, Fingerprint
 
 
+_TIERS = {
+    "T1": "nobody without the key of the hardware or the cloud",
+    "T2": "root on the node",
+    "T3": "whoever controls the vendor's library",
+    "T4": "an administrator of node or cluster",
+    "T5": "anybody who may label nodes",
+}
+"""The tiers of `snapshot.report.Tier`, in words."""
+
+
 @click.command()
 @click.argument("snapshot", type=click.Path(path_type=Path))
 @click.option(
@@ -33,10 +43,10 @@ if TYPE_CHECKING:
     help="Output format; yaml is the block as it stands in a snapshot.",
 )
 def fingerprint(snapshot: Path, nodes: Path | None, output: str) -> int:
-    """Print the fingerprint of SNAPSHOT (AICR's or ours). No cluster, no network.
+    """Print the fingerprint of SNAPSHOT, AICR's or ours: what the cluster is, and from which signal each value comes.
 
-    A block that is stored in the snapshot is not read: everything is recomputed. Exit code 0, whatever is known; 2 if
-    a file is refused.
+    No cluster, no network. A fingerprint that is stored in the snapshot is not read: everything is computed again. The
+    exit code is 0, whatever is known; 2 if a file is refused.
 
     \b
     evr fingerprint snapshot.yaml
@@ -81,12 +91,16 @@ def _lines(found: Fingerprint) -> Iterator[str]:
         yield from _facet_lines(title, facet)
     if found.trust.synthetic:
         yield f"{'Synthetic':<12} {'; '.join(found.trust.markers)}"
+    shown = {facet.tier for facet in facets.values() if facet.tier is not None and facet.source}
+    if shown:
+        yield ""
+        yield "Who could forge it: " + "; ".join(f"{tier} {words}" for tier, words in _TIERS.items() if tier in shown)
 
 
 def _facet_lines(title: str, facet: Facet) -> Iterator[str]:
     from evidencerun.bundle.escape import plain_text
 
-    tier = f"  [{facet.tier} {facet.source}]" if facet.tier is not None and facet.source else ""
+    tier = f"   from {facet.source} ({facet.tier})" if facet.tier is not None and facet.source else ""
     count = facet.values.get(facet.value)
     devices = f", {count.devices} devices" if count is not None and count.devices else ""
     yield f"{title:<12} {plain_text(facet.describe())}{devices}{plain_text(tier)}"

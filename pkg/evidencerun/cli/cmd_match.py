@@ -33,7 +33,12 @@ _SENTENCES = {
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("snapshot", type=click.Path(path_type=Path))
-@click.option("--nodes", type=click.Path(path_type=Path), metavar="FILE", help="nodes.json of the same bundle.")
+@click.option(
+    "--nodes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="nodes.json of the same bundle: every node's own signals instead of the snapshot's merged readings.",
+)
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output format."
 )

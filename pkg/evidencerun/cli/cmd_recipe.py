@@ -19,10 +19,10 @@ _FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_t
 
 @click.group()
 def recipe() -> None:
-    """Digest, canonicalise and lint recipes. No cluster, no network."""
+    """Digest, canonicalise and lint recipes (AICR RecipeResults). No cluster, no network."""
 
 
-@recipe.command()
+@recipe.command(short_help="Print the digest of recipes, one line each, like sha256sum.")
 @_FILES
 @click.option(
     "--predicate",
@@ -41,9 +41,9 @@ def digest(files: tuple[Path, ...], predicate: str) -> int:
     return _print_digests(files, lambda data: canonical_recipe_digest(data, rule))
 
 
-@recipe.command()
+@recipe.command(short_help="Print the canonical form of a YAML document.")
 @_FILES
-@click.option("--sha256", is_flag=True, help="Print SHA-256 and name of each FILE instead of the bytes.")
+@click.option("--sha256", is_flag=True, help="Print the form's SHA-256 and the name of each FILE instead of the form.")
 def canonical(files: tuple[Path, ...], sha256: bool) -> int:
     """Print the canonical form of FILE (any YAML document): what Go yaml.v3 prints, keys sorted, comments dropped."""
     if sha256:
@@ -58,7 +58,7 @@ def canonical(files: tuple[Path, ...], sha256: bool) -> int:
     return _for_each(files, write)
 
 
-@recipe.command()
+@recipe.command(short_help="Name what a recipe says without effect.")
 @_FILES
 def lint(files: tuple[Path, ...]) -> int:
     """Name what a recipe says without effect: constraints that nobody reads, unknown names, unknown checks.

@@ -10,10 +10,11 @@ import click
 
 from evidencerun import limits
 from evidencerun.canonical import parse_yaml
+from evidencerun.cli.applied import with_last_applied
 from evidencerun.cli.exits import Exit
 from evidencerun.cli.follow import follow
-from evidencerun.cli.options import DurationType, cluster_options, output_option
-from evidencerun.cli.run_objects import INSTALL
+from evidencerun.cli.options import cluster_options, follow_options, output_option, require_wait
+from evidencerun.cli.run_objects import INSTALL, is_complete
 from evidencerun.errors import ClusterError, InputError
 from evidencerun.kube.sync import KubeconfigCluster, run_path
 
@@ -22,9 +23,15 @@ _MANY_DOCUMENTS = "E1105"
 
 
 @click.command()
-@click.option("-f", "--filename", type=click.File("rb"), required=True, help="Manifest of one EvidenceRun; - is stdin.")
-@click.option("--wait", is_flag=True, help="Follow the run; the exit code is its verdict's.")
-@click.option("--timeout", type=DurationType(), help="Stop following after this time, e.g. 30m; the run goes on.")
+@click.option(
+    "-f",
+    "--filename",
+    type=click.File("rb"),
+    required=True,
+    metavar="FILE",
+    help="Manifest of one EvidenceRun; - reads standard input.",
+)
+@follow_options
 @cluster_options
 @output_option
 def run(
@@ -37,19 +44,24 @@ def run(
     kubeconfig: str | None,
     output: str,
 ) -> Exit:
-    """Create an EvidenceRun in the cluster and follow it.
+    """Create the EvidenceRun that FILE describes; with --wait follow it to its end.
+
+    A run is immutable: with the same FILE again, the run that exists is followed; with a changed one, the command says
+    so and does nothing. Ctrl-C ends the following, not the run. `kubectl apply -f FILE` makes the same run.
 
     \b
-    evr run -f deploy/examples/checks-failed.yaml --wait
-    evr run -f run.yaml -n evidence
+    evr run -f run.yaml
+    evr run -f run.yaml --wait --timeout 30m
+    evr help exit-codes
     """
+    require_wait(wait, timeout)
     manifest = read_manifest(filename.read(limits.RECIPE_MAX * 2 + 1), where=filename.name)
     cluster = KubeconfigCluster.from_kubeconfig(kubeconfig, context)
-    target = namespace or manifest["metadata"].get("namespace") or cluster.namespace
+    target = _namespace(manifest, namespace, where=filename.name) or cluster.namespace
     created, fresh = create(cluster, target, manifest)
     name = created["metadata"]["name"]
     if not fresh:
-        click.echo(f"EvidenceRun {target}/{name} is there already, with the same spec; nothing was created.", err=True)
+        click.echo(_already_there(created, target), err=True)
     if wait:
         return follow(cluster, target, name, timeout=timeout, output=output)
     if output == "json":
@@ -59,6 +71,28 @@ def run(
         word = "created" if fresh else "unchanged"
         click.echo(f"EvidenceRun {target}/{name} {word}. Follow it: {again} status -n {target} {name} --wait")
     return Exit.ACCEPTED
+
+
+def _namespace(manifest: dict[str, Any], wanted: str | None, *, where: str) -> str | None:
+    """Return the namespace to use, None for the context's. Two that differ are refused, as kubectl does."""
+    given = manifest["metadata"].get("namespace")
+    if given and wanted and given != wanted:
+        raise InputError(
+            "E1402",
+            f"the manifest is for namespace {given}, and -n says {wanted}",
+            where=f"{where}: metadata.namespace",
+            fix="leave out -n, or change the manifest",
+        )
+    return wanted or given
+
+
+def _already_there(run: dict[str, Any], namespace: str) -> str:
+    name = run["metadata"]["name"]
+    text = f"EvidenceRun {namespace}/{name} is there already, with the same spec; nothing was created."
+    if not is_complete(run):
+        return text
+    verdict = (run.get("status") or {}).get("verdict") or "ended"
+    return f"{text}\nIt is finished ({verdict}). To run it once more, first: kubectl delete evr -n {namespace} {name}"
 
 
 def read_manifest(data: bytes, *, where: str) -> dict[str, Any]:
@@ -103,7 +137,7 @@ def create(cluster: KubeconfigCluster, namespace: str, manifest: dict[str, Any])
     """
     body = {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
     try:
-        return cluster.create(run_path(namespace), body), True
+        return cluster.create(run_path(namespace), with_last_applied(body)), True
     except ClusterError as error:
         if error.status == 409 and "name" in manifest["metadata"]:
             return _adopt(cluster, namespace, manifest), False
@@ -116,21 +150,33 @@ def create(cluster: KubeconfigCluster, namespace: str, manifest: dict[str, Any])
                 retryable=False,
             ) from error
         if error.status in (400, 422):
-            raise InputError("E1404", "the API server refuses the run", why=error.why, fix="mend the field") from error
+            raise InputError(
+                "E1404", "the API server refuses the run", why=error.why, fix="mend the manifest"
+            ) from error
         raise
 
 
 def _adopt(cluster: KubeconfigCluster, namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:
     name = str(manifest["metadata"]["name"])
     existing = cluster.get(run_path(namespace, name))
-    wanted, found = manifest.get("spec") or {}, existing.get("spec") or {}
-    different = sorted(key for key in wanted if wanted[key] != found.get(key))
+    different = _different(manifest.get("spec") or {}, existing.get("spec") or {})
     if different:
         raise InputError(
             "E1403",
             f"EvidenceRun {namespace}/{name} exists with another spec",
             where=", ".join(f"spec.{key}" for key in different),
             why="a run is immutable once it is created",
-            fix=f"choose another name, or: kubectl delete evr -n {namespace} {name}",
+            fix=f"choose another name, or first: kubectl delete evr -n {namespace} {name}",
         )
     return existing
+
+
+def _different(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Return the fields that were added, changed or taken out; the API server fills in none by itself.
+
+    A run that was cancelled since is still the same run.
+    """
+    fields = wanted.keys() | found.keys()
+    if not wanted.get("cancel"):
+        fields -= {"cancel"}
+    return sorted(key for key in fields if (key in wanted, wanted.get(key)) != (key in found, found.get(key)))

@@ -15,10 +15,9 @@ from evidencerun.cli.options import output_option
 @click.argument("bundle", type=click.Path(path_type=Path))
 @output_option
 def show(bundle: Path, *, output: str) -> None:
-    """Show what BUNDLE, a directory or a tar.gz, says of itself.
+    """Show what BUNDLE, a tar.gz or a directory, says of itself. Nothing is judged; `evr verify` does that.
 
-    Nothing is checked but that the documents can be read: neither digests nor signature nor what follows from what.
-    `evr verify` judges.
+    Only that the documents can be read is checked: neither digests, nor the signature, nor what follows from what.
     """
     from evidencerun.report.contents import contents_json, render_contents
 

@@ -17,15 +17,28 @@ from evidencerun.verify.result import VerificationReport
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--key", type=click.Path(path_type=Path), help="Public key (PEM) of the one signer to accept.")
-@click.option("--recipe", type=click.Path(path_type=Path), help="Recipe that the evidence must be about.")
-@click.option("--max-age", type=DurationType(), help="Greatest age, such as 90d, by the signer's clock.")
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Public key (PEM) of the one signer to accept, such as evidence.pub of `evr pull --key`.",
+)
+@click.option(
+    "--recipe", type=click.Path(path_type=Path), metavar="FILE", help="Recipe that the evidence must be about."
+)
+@click.option("--max-age", type=DurationType(), help="Greatest age to accept, such as 90d, by the signer's clock.")
 @output_option
 def verify(bundle: Path, *, key: Path | None, recipe: Path | None, max_age: float | None, output: str) -> int:
-    """Judge BUNDLE, a directory or a tar.gz: seven questions, answered in order.
+    """Judge BUNDLE, a tar.gz or a directory, by seven questions: is it intact, who signed it, is it about this recipe,
+    did everything required run, did it pass, is it recent, does the policy accept it.
 
-    The exit code is that of the first question answered no (`evr help exit-codes`). Without --key no bundle is
-    accepted. Nothing is fetched, nothing is unpacked, nothing in the bundle is believed that can be derived again.
+    The exit code is 0 if no question that was asked is answered no, else that of the first no: see `evr help
+    exit-codes`. Without --key no bundle is accepted. Nothing is fetched, nothing is unpacked, and nothing in the bundle
+    is believed that can be derived again.
+
+    \b
+    evr verify bundle.tar.gz --key evidence.pub
+    evr verify bundle.tar.gz --key evidence.pub --recipe recipe.yaml --max-age 90d
     """
     report = _judge(bundle, key, recipe, max_age)
     if output == "json":

@@ -31,6 +31,7 @@ class Exit(IntEnum):
     PREFLIGHT = 40
     FORBIDDEN = 41
     INTERRUPTED = 130
+    BROKEN_PIPE = 141
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,11 @@ MEANINGS: dict[Exit, Meaning] = {
     Exit.UNSIGNED: Meaning("no signature where one is needed", "have it signed"),
     Exit.NO_VERDICT: Meaning("cluster, network, registry or store prevented an answer", "try again"),
     Exit.WAIT_TIMEOUT: Meaning("the run still goes on in the cluster", "attach again"),
-    Exit.CANCELLED: Meaning("the run was cancelled", "nothing"),
+    Exit.CANCELLED: Meaning("the run was cancelled", "delete it and apply it again if it is still wanted"),
     Exit.PREFLIGHT: Meaning("the cluster does not meet the recipe's readiness constraints", "mend the cluster"),
     Exit.FORBIDDEN: Meaning("a permission is missing; verb and resource are printed", "mend the access"),
     Exit.INTERRUPTED: Meaning("interrupted at the terminal; a run in the cluster goes on", "attach again"),
+    Exit.BROKEN_PIPE: Meaning("whoever read the output went away before its end", "read all of it"),
 }
 
 VERDICT_EXITS: dict[str, Exit] = {
@@ -74,6 +76,13 @@ VERDICT_EXITS: dict[str, Exit] = {
 """The exit code of `evr run --wait` and `evr status --wait` for each verdict of a run."""
 
 
+_OF_VERIFY = (
+    "Without --wait they exit with 0 as soon as the question is answered, whatever the answer is.",
+    "evr verify exits with the code of the first question that is answered no, so a bundle of a run that was",
+    "cancelled, not ready or only a fingerprint is 11: authentic, and nothing has passed.",
+)
+
+
 def exit_for_error(error: Error) -> Exit:
     """Return the exit code of an error that ended a command."""
     if isinstance(error, InputError):
@@ -88,11 +97,6 @@ def exit_for_error(error: Error) -> Exit:
 def table() -> str:
     """Return the table as text, one line per code."""
     rows = [f"{int(code):>4}  {code.name:<17}  {MEANINGS[code].text} ({MEANINGS[code].advice})" for code in Exit]
-    verdicts = ", ".join(f"{verdict} {int(code)}" for verdict, code in VERDICT_EXITS.items())
-    rows += [
-        "",
-        f"evr run --wait and evr status --wait exit with the code of the verdict: {verdicts}.",
-        "evr verify exits with the code of the first question that is answered no, so a bundle of a run that was",
-        "cancelled, not ready or only a fingerprint is 11: authentic, and nothing has passed.",
-    ]
-    return "\n".join(rows)
+    rows += ["", "evr run --wait and evr status --wait exit with the code of the verdict:", ""]
+    rows += [f"  {verdict:<15}  {int(code):>2}" for verdict, code in VERDICT_EXITS.items()]
+    return "\n".join([*rows, "", *_OF_VERIFY])

@@ -100,8 +100,10 @@ def follow(
         return Exit.INTERRUPTED
     finally:
         screen.close()
-    if not description.finished:
-        click.echo(f"Still going on after the time given. Attach again: {again}", err=True)
+    if description.finished:
+        click.echo(f"Exit       {int(description.exit_code)} {description.exit_code.name}", err=True)
+    else:
+        click.echo(f"The run goes on in the cluster after the time given. Attach again: {again}", err=True)
     if output == "json":
         click.echo(json.dumps(last, indent=2, sort_keys=True))
     return description.exit_code

@@ -11,9 +11,9 @@ import click
 from evidencerun.validation.duration import parse_duration
 
 _OPTIONS = (
-    click.option("-n", "--namespace", help="Namespace; default: the context's."),
-    click.option("--context", help="Context of the kubeconfig."),
-    click.option("--kubeconfig", type=click.Path(), help="Kubeconfig file; default: $KUBECONFIG, ~/.kube/config."),
+    click.option("-n", "--namespace", metavar="NAME", help="Namespace of the run; default: the context's."),
+    click.option("--context", metavar="NAME", help="Context of the kubeconfig; default: the current one."),
+    click.option("--kubeconfig", type=click.Path(), metavar="FILE", help="Default: $KUBECONFIG, then ~/.kube/config."),
 )
 
 
@@ -24,11 +24,26 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def follow_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --wait and --timeout to a command."""
+    wait = click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code is its verdict's.")
+    timeout = click.option(
+        "--timeout", type=DurationType(), help="With --wait: stop following after, say, 30m; the run goes on."
+    )
+    return wait(timeout(function))
+
+
 def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add -o text|json to a command."""
     return click.option(
         "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output format."
     )(function)
+
+
+def require_wait(wait: bool, timeout: float | None) -> None:
+    """Refuse a --timeout without --wait, which would mean nothing."""
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout says how long to follow the run, so it needs --wait")
 
 
 class DurationType(click.ParamType[float]):

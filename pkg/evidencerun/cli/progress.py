@@ -55,7 +55,7 @@ def describe(run: Mapping[str, Any], now: datetime) -> Description:
     exit_code = VERDICT_EXITS.get(verdict, Exit.INTERNAL) if finished else Exit.WAIT_TIMEOUT
     name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
     words = [f"EvidenceRun {name}", verdict if finished else phase, status.get("summary") or "", _age(run, now)]
-    rows = _condition_rows(conditions) + (_result_rows(status, exit_code) if finished else ())
+    rows = _condition_rows(conditions) + (_result_rows(metadata, status) if finished else ())
     return Description(
         headline=clean("   ".join(word for word in words if word)),
         rows=rows,
@@ -97,7 +97,7 @@ def _condition_row(condition: Mapping[str, Any]) -> str:
     return clean(f"  {_mark(condition):<4} {condition.get('type', ''):<15} {detail}").rstrip()
 
 
-def _result_rows(status: Mapping[str, Any], exit_code: Exit) -> tuple[str, ...]:
+def _result_rows(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[str, ...]:
     checks, nodes, bundle = status.get("checks") or {}, status.get("nodes") or {}, status.get("bundle") or {}
     rows = [
         (
@@ -117,9 +117,11 @@ def _result_rows(status: Mapping[str, Any], exit_code: Exit) -> tuple[str, ...]:
         rows.append(f"Bundle     {digest}   {bundle.get('size', 0)} bytes")
         rows.append(f"Signer     {bundle.get('signer') or 'NOT SIGNED'}")
     rows += [f"Delivered  {item.get('kind')} {item.get('ref')}" for item in bundle.get("delivered") or []]
-    if action := status.get("nextAction"):
+    action = str(status.get("nextAction") or "")
+    if bundle.get("archiveDigest") and str(bundle.get("fetch")) not in action:
+        rows.append(f"Fetch      evr pull -n {metadata.get('namespace')} {metadata.get('name')} --key")
+    if action:
         rows.append(f"Next       {action}")
-    rows.append(f"Exit       {int(exit_code)} {exit_code.name}")
     return tuple(clean(row) for row in rows)
 
 

@@ -9,6 +9,8 @@ from evidencerun.errors import ClusterError, InputError
 from evidencerun.kube.sync import run_path
 
 INSTALL: Final = "helm install evidencerun charts/evidencerun -n evidencerun-system --create-namespace"
+LISTED: Final = 500
+"""Runs that a list holds at most."""
 _NAMES_SHOWN: Final = 10
 
 
@@ -37,14 +39,23 @@ def read_run(cluster: Reads, namespace: str, name: str) -> dict[str, Any]:
         "E1409",
         f"namespace {namespace} has no EvidenceRun {name}",
         why=f"it has: {shown}" if names else "it has none at all",
-        fix=f"kubectl get evr -A, or kubectl get evr -n {namespace}",
+        fix="evr status -n NAMESPACE, or evr status -A for all namespaces",
     )
 
 
+def is_complete(run: dict[str, Any]) -> bool:
+    """Return whether nothing more will happen to the run."""
+    conditions = (run.get("status") or {}).get("conditions") or []
+    return any(one.get("type") == "Complete" and one.get("status") == "True" for one in conditions)
+
+
 def list_runs(cluster: Reads, namespace: str) -> list[dict[str, Any]]:
-    """Return up to 500 runs of a namespace. Raises `ClusterError` if the cluster does not know our kinds."""
+    """Return up to `LISTED` runs of a namespace, or of all if it is empty.
+
+    Raises `ClusterError` if the cluster does not know our kinds.
+    """
     try:
-        found = cluster.get(run_path(namespace) + "?limit=500")
+        found = cluster.get(f"{run_path(namespace)}?limit={LISTED}")
     except ClusterError as error:
         if error.status != 404:
             raise

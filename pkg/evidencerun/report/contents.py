@@ -13,6 +13,7 @@ from evidencerun.bundle.escape import plain_text
 from evidencerun.bundle.record import CheckRun, RunRecord, load_record
 from evidencerun.ctrf.report import counts, load_ctrf
 from evidencerun.errors import EvidenceError
+from evidencerun.report.words import one_line, outcome_reason, recipe_title
 
 BANNER: Final = "NOT JUDGED: this is what the bundle says of itself; nothing of it was checked (evr verify does that)"
 CONTENTS_SCHEMA: Final = "https://evidencerun.dev/schemas/bundle-contents/v1"
@@ -62,7 +63,7 @@ def _lines(files: Mapping[str, bytes]) -> Iterator[str]:
     predicate = statement.predicate
     yield BANNER
     yield ""
-    yield f"Recipe      {plain_text(predicate.recipe.name)}  digest {predicate.recipe.digest}"
+    yield f"Recipe      {plain_text(recipe_title(predicate.recipe.name))}  digest {predicate.recipe.digest}"
     yield f"Producer    {plain_text(predicate.aicr_version)}, {plain_text(predicate.attested_at)}"
     yield f"Signature   {'there is one, not looked at' if layout.ATTESTATION in files else 'none'}"
     yield f"Predicate   {statement.predicate_type}"
@@ -119,10 +120,11 @@ def _run(record: RunRecord) -> Iterator[str]:
 
 
 def _check(check: CheckRun) -> Iterator[str]:
-    reason = f" ({plain_text(check.reason)})" if check.reason else ""
+    why = outcome_reason(check.reason, check.extra)
+    reason = f" ({plain_text(why)})" if why else ""
     yield f"  {check.phase.value:<12}{plain_text(check.name):<32}{check.status.value}{reason}"
     if check.message:
-        yield f"    {plain_text(check.message)}"
+        yield f"    {plain_text(one_line(check.message))}"
     for attempt in check.attempts:
         for number in attempt.measurements:
             place = f" on {plain_text(number.node)}" if number.node else ""

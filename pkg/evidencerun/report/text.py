@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from evidencerun.bundle.escape import plain_text
+from evidencerun.report.words import one_line, recipe_title
 from evidencerun.verify.result import Answer, Outcome, Question, VerificationReport
 
 _WORDS: Final = {
@@ -43,7 +44,7 @@ def _lines(report: VerificationReport) -> Iterator[str]:
 def _subject(report: VerificationReport) -> Iterator[str]:
     subject = report.subject
     run = f"run {plain_text(subject.run)}, " if subject.run else ""
-    yield f"  {run}recipe {plain_text(subject.recipe_name)}, sealed {plain_text(subject.sealed_at)}"
+    yield f"  {run}recipe {plain_text(recipe_title(subject.recipe_name))}, sealed {plain_text(subject.sealed_at)}"
     if report.verdict is not None and report.counts is not None:
         counts = report.counts
         yield (
@@ -61,7 +62,7 @@ def _question(question: Question) -> Iterator[str]:
     yield f"{head}{plain_text(question.detail)}{code}".rstrip()
     margin = " " * (4 + _QUESTION_WIDTH + _ANSWER_WIDTH)
     for line in question.lines:
-        yield f"{margin}{plain_text(line)}"
+        yield f"{margin}{plain_text(one_line(line))}"
 
 
 def _claims(report: VerificationReport) -> Iterator[str]:

@@ -65,14 +65,14 @@ def test_a_store_that_answers_is_not_worth_a_row():
 
 
 @pytest.mark.parametrize("verdict", sorted(VERDICT_EXITS))
-def test_a_finished_run_shows_its_verdict_and_code(verdict: str):
+def test_a_finished_run_has_its_verdict_and_the_code_of_it(verdict: str):
     done = make_condition("Complete", "True", lastTransitionTime="2026-09-01T10:00:42Z")
     description = describe(make_run(verdict=verdict, phase="Finished", conditions=[done]), NOW)
     assert description.finished
     assert description.exit_code == VERDICT_EXITS[verdict]
     assert verdict in description.headline
     assert "0m42s" in description.headline
-    assert f"Exit       {int(description.exit_code)}" in description.rows[-1]
+    assert not any(row.startswith("Exit") for row in description.rows), "only a follower exits with it"
 
 
 def test_no_signature_is_said_loudly():
@@ -87,6 +87,18 @@ def test_a_check_that_failed_says_why_on_one_line():
     (row,) = (row for row in describe(run, NOW).rows if "expected-resources" in row)
     assert row.lstrip().startswith("expected-resources: failed: 1 of 2 is not ready - xxx")
     assert row.endswith("… (the whole in status.checks.sample)")
+
+
+def test_the_next_move_stands_last_and_a_bundle_that_it_does_not_fetch_is_fetched_before():
+    done = make_condition("Complete", "True")
+    bundle = {"archiveDigest": "sha256:00", "signer": "key", "fetch": "kubectl get --raw x > bundle.tar.gz"}
+    bad = make_run(verdict="ChecksFailed", conditions=[done], bundle=bundle, nextAction="kubectl delete evr/demo")
+    assert describe(bad, NOW).rows[-2:] == (
+        "Fetch      evr pull -n evidence demo --key",
+        "Next       kubectl delete evr/demo",
+    )
+    good = make_run(verdict="Passed", conditions=[done], bundle=bundle, nextAction=f"{bundle['fetch']} && evr verify")
+    assert not any(row.startswith("Fetch") for row in describe(good, NOW).rows)
 
 
 def test_what_did_not_match_is_named():

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -35,8 +36,17 @@ def test_the_fingerprint_as_text(files, capsys):
     text = capsys.readouterr().out
     assert "2 of 2 looked at, 1 machine" in text
     assert "shared-kernel" in text
-    assert "Accelerator  none  [T2 pci.device]" in text
+    assert "Accelerator  none   from pci.device (T2)" in text
     assert "Region       unknown(not_collected)" in text
+
+
+def test_the_tiers_that_are_shown_are_explained(files, capsys):
+    assert run(["fingerprint", str(files / "snapshot.yaml"), "--nodes", str(files / "nodes.json")]) == 0
+    text = capsys.readouterr().out
+    used = set(re.findall(r"\((T\d)\)$", text, re.MULTILINE))
+    legend = text.splitlines()[-1]
+    assert legend.startswith("Who could forge it: T2 root on the node; ")
+    assert set(re.findall(r"T\d", legend)) == used
 
 
 @pytest.mark.parametrize(("output", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])

@@ -13,6 +13,7 @@ from evidencerun.bundle.escape import markdown, plain_text
 from evidencerun.errors import EvidenceError
 from evidencerun.report.contents import render_contents
 from evidencerun.report.text import render
+from evidencerun.report.words import outcome_reason, recipe_title
 from evidencerun.verify.run import refused, verify_bundle
 
 NOW = datetime(2026, 9, 21, tzinfo=UTC)
@@ -61,6 +62,44 @@ def test_what_the_recipe_leaves_open_is_not_shown_as_matched(sealed_bundle):
     rows = dict(line.split(None, 1) for line in render_contents(sealed_bundle).splitlines() if line.count(" | ") == 2)
     assert rows["accelerator"] == "none | none | matched"
     assert rows["intent"] == "- | - | not asked"
+
+
+@pytest.fixture
+def bad_bundle(composed_run, compose_attempt, seal):
+    """A check that failed in two lines, and one that skipped itself for a reason of its own."""
+    extra = b'##AICR-EXTRA## {"skipReason": "single-machine"}\n'
+    attempts = (
+        compose_attempt("expected-resources", status="failed", message="1 of 2 is not ready\n- Deployment x"),
+        compose_attempt("node-agreement", status="skipped", reason="stated", message="one machine", log=extra),
+    )
+    return seal(assemble(composed_run.with_changes(attempts=attempts).inputs()))
+
+
+def test_a_message_of_several_lines_is_one_line(bad_bundle, signing_key):
+    sentence = "1 of 2 is not ready - Deployment x"
+    verified = render(verify_bundle(bad_bundle, now=NOW, key_pem=signing_key.pem))
+    assert f"failed: deployment/expected-resources: {sentence}\n" in verified
+    assert f"    {sentence}\n" in render_contents(bad_bundle)
+
+
+def test_a_skip_shows_the_reason_of_the_check_itself(bad_bundle):
+    (line,) = (line for line in render_contents(bad_bundle).splitlines() if "node-agreement" in line)
+    assert line.endswith(" skipped (single-machine)")
+
+
+def test_a_skip_whose_reason_may_not_be_published_shows_none():
+    assert outcome_reason("stated", {}) == ""
+    assert outcome_reason("excluded", {}) == "excluded"
+    assert outcome_reason("oom-killed", {"skipReason": "x"}) == "oom-killed"
+
+
+def test_a_recipe_that_asks_for_no_accelerator_is_not_mistaken_for_no_recipe(sealed_bundle, signing_key):
+    assert recipe_title("none") == "none (accelerator none)"
+    assert recipe_title("h100-eks") == "h100-eks"
+    assert recipe_title("recipe") == "recipe (no criteria)"
+    verified = render(verify_bundle(sealed_bundle, now=NOW, key_pem=signing_key.pem))
+    assert "recipe none-ubuntu (accelerator none), sealed" in verified
+    assert "Recipe      none-ubuntu (accelerator none)  digest" in render_contents(sealed_bundle)
 
 
 def test_errors_with_hostile_places_are_escaped():

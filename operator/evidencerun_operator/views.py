@@ -7,39 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from evidencerun.fingerprint.labels import frozen_labels
 from evidencerun.kube import pod_ending
 from evidencerun.snapshot.report import NodeFacts
 from evidencerun.validation.storeapi import ContainerEnding
 from evidencerun_operator import naming
-
-KEPT_LABELS: Final = (
-    "topology.kubernetes.io/",
-    "kubernetes.io/arch",
-    "kubernetes.io/os",
-    "node.kubernetes.io/instance-type",
-    "nvidia.com/",
-    "amd.com/",
-    "feature.node.kubernetes.io/",
-    "cloud.google.com/",
-    "eks.amazonaws.com/",
-    "alpha.eksctl.io/",
-    "kubernetes.azure.com/",
-    "oci.oraclecloud.com/",
-    "node.coreweave.cloud/",
-    "node.coreweave.com/",
-    "karpenter.sh/",
-    "karpenter.k8s.aws/",
-    "karpenter.azure.com/",
-    "lke.linode.com/",
-    "ibm-cloud.kubernetes.io/",
-    "node.openshift.io/",
-    "kwok.x-k8s.io/",
-    "type",
-    "run.ai/",
-)
-"""Prefixes of node labels that go into the plan: what says something about hardware, cloud or simulation."""
-_EXACT: Final = frozenset({"type", "kubernetes.io/arch", "kubernetes.io/os", "node.kubernetes.io/instance-type"})
-_LABELS_MAX: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +89,6 @@ def node_view(body: dict[str, Any]) -> NodeView:
     meta, spec, status = _section(body, "metadata"), _section(body, "spec"), _section(body, "status")
     info = _section(status, "nodeInfo")
     labels = {str(key): str(value) for key, value in _section(meta, "labels").items()}
-    kept = {key: labels[key] for key in sorted(labels) if _kept(key)}
     capacity = {
         str(key): str(value)
         for key, value in sorted(_section(status, "capacity").items())
@@ -139,14 +110,10 @@ def node_view(body: dict[str, Any]) -> NodeView:
         kubelet_version=str(info.get("kubeletVersion") or ""),
         ready=_condition(status, "Ready").get("status") == "True",
         unschedulable=bool(spec.get("unschedulable")),
-        labels=dict(list(kept.items())[:_LABELS_MAX]),
+        labels=frozen_labels(labels),
         capacity=capacity,
     )
     return NodeView(facts=facts, labels=labels)
-
-
-def _kept(key: str) -> bool:
-    return key in _EXACT or any(key.startswith(prefix) for prefix in KEPT_LABELS if prefix not in _EXACT)
 
 
 def node_health(body: dict[str, Any]) -> tuple[str, NodeHealth]:

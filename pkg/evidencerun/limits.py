@@ -229,6 +229,8 @@ SUBTYPE_BYTES_MAX: Final = 1 * MIB
 """Keys and values of one merged subtype; a real OS.sysctl has 30 KiB."""
 SUBTYPES_MAX: Final = 16
 """Subtypes taken from reports, those of most nodes first; ours has nine."""
+NODE_LABELS_MAX: Final = 256
+"""Labels of one node that a plan keeps, those that the fingerprint uses first; GPU nodes carry about 150."""
 LABEL_KEYS_MAX: Final = 400
 """Labels in a snapshot, those of most nodes first; GPU nodes carry about 150."""
 LABEL_VALUES_MAX: Final = 64

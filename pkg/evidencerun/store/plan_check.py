@@ -11,6 +11,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from evidencerun.errors import Error
+from evidencerun.fingerprint.accelerator_signals import GPU_RESOURCES
+from evidencerun.fingerprint.labels import is_used
 from evidencerun.recipe import load_recipe
 from evidencerun.snapshot.report import NodeFacts
 from evidencerun.validation.plan import Plan
@@ -31,6 +33,8 @@ class NodeIdentity:
     created_at: str
     facts: Mapping[str, str]
     """Members of `status.nodeInfo` and `spec.providerID`, under the names of `NodeFacts`."""
+    gpus: Mapping[str, str]
+    """What the node says to have of the GPU resources: with no device on PCI a sign of simulation."""
 
 
 _NODE_INFO: Final = {
@@ -51,12 +55,14 @@ def node_identity(node: Mapping[str, Any]) -> NodeIdentity:
     meta, info = node.get("metadata") or {}, (node.get("status") or {}).get("nodeInfo") or {}
     facts = {ours: str(info.get(theirs) or "") for ours, theirs in _NODE_INFO.items()}
     facts["provider_id"] = str((node.get("spec") or {}).get("providerID") or "")
+    capacity = (node.get("status") or {}).get("capacity") or {}
     return NodeIdentity(
         uid=str(meta.get("uid") or ""),
         name=str(meta.get("name") or ""),
         labels=dict(meta.get("labels") or {}),
         created_at=str(meta.get("creationTimestamp") or ""),
         facts=facts,
+        gpus={name: str(capacity[name]) for name in GPU_RESOURCES if name in capacity},
     )
 
 
@@ -152,6 +158,8 @@ def _target_fault(target: NodeFacts, node: NodeIdentity | None, pools: Mapping[s
         return f"does not belong to pool {target.pool}"
     wrong = [name for name, value in node.facts.items() if getattr(target, name) != value]
     wrong += [f"label {key}" for key, value in target.labels.items() if node.labels.get(key) != value]
+    wrong += [f"label {key}, which it leaves out" for key in sorted(node.labels.keys() - target.labels) if is_used(key)]
+    wrong += [name for name in GPU_RESOURCES if target.capacity.get(name) != node.gpus.get(name)]
     return f"differs in {', '.join(wrong)}" if wrong else ""
 
 

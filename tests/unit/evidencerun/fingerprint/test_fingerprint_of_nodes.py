@@ -5,7 +5,8 @@ import pytest
 
 from evidencerun import limits
 from evidencerun.fingerprint import fingerprint
-from evidencerun.fingerprint.labels import is_used
+from evidencerun.fingerprint.labels import USED, frozen_labels, is_frozen, is_used
+from evidencerun.fingerprint.tables import services
 from evidencerun.snapshot.read import load_snapshot
 
 ZONE = "topology.kubernetes.io/zone"
@@ -286,6 +287,34 @@ def test_the_stored_block_changes_nothing(cluster):
 )
 def test_which_labels_the_fingerprint_stands_on(key, used):
     assert is_used(key) is used
+
+
+@pytest.mark.parametrize(
+    ("key", "frozen"),
+    [
+        *((row, True) for row in USED),
+        *((f"{row}x" if row[-1] in "/-" else row, True) for service in services() for row in service.labels),
+        ("nvidia.com/gpu.count", True),
+        ("feature.node.kubernetes.io/cpu-model.id", True),
+        ("kubernetes.io/arch", True),
+        ("topology.kubernetes.io/rack", True),
+        ("kubernetes.io/hostname", False),
+        ("kubernetes.io/architecture", False),
+        ("team.example.com/owner", False),
+        ("typed", False),
+    ],
+)
+def test_a_plan_keeps_every_label_that_the_fingerprint_uses(key, frozen):
+    assert is_frozen(key) is frozen
+    assert (key in frozen_labels({key: "value"})) is frozen
+
+
+def test_of_too_many_labels_those_that_are_used_are_kept():
+    many = {f"amd.com/feature-{number:04}": "x" for number in range(limits.NODE_LABELS_MAX)}
+    kept = frozen_labels({**many, "type": "kwok", "nebius.com/node-group": "g"})
+    assert len(kept) == limits.NODE_LABELS_MAX
+    assert {"type", "nebius.com/node-group"} <= kept.keys()
+    assert list(kept) == sorted(kept)
 
 
 def test_what_many_nodes_say_differently_is_counted_and_cut(cluster):

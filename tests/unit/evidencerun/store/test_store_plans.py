@@ -62,6 +62,17 @@ def _double_node(_: Any, plan: dict[str, Any]) -> None:
     plan["targetNodes"].append(plan["targetNodes"][0])
 
 
+def _labelled(key: str) -> Change:
+    def change(api: Any, _: dict[str, Any]) -> None:
+        api.nodes[0]["metadata"]["labels"] = {key: "x"}
+
+    return change
+
+
+def _with_gpus(api: Any, _: dict[str, Any]) -> None:
+    api.nodes[0]["status"]["capacity"] = {"nvidia.com/gpu": "8"}
+
+
 def _drop_check(_: Any, plan: dict[str, Any]) -> None:
     del plan["checks"][1]
 
@@ -108,6 +119,10 @@ def _other_recipe(_: Any, plan: dict[str, Any]) -> None:
         (_set("targetNodes", "0", "pool", to="nvidia"), "does not belong to pool nvidia"),
         (_set("targetNodes", "0", "bootId", to="boot-9"), "differs in boot_id"),
         (_set("targetNodes", "0", "labels", to={"a": "b"}), "differs in label a"),
+        (_labelled("type"), "differs in label type, which it leaves out"),
+        (_labelled("nebius.com/node-group"), "differs in label nebius.com/node-group, which it leaves out"),
+        (_with_gpus, "differs in nvidia.com/gpu"),
+        (_set("targetNodes", "0", "capacity", to={"nvidia.com/gpu": "8"}), "differs in nvidia.com/gpu"),
         (_drop_check, "node-agreement of phase deployment is declared and not planned"),
         (_more_checks, "other of phase deployment is planned and not declared"),
         (_other_image, "the entry of expected-resources in phase deployment is not the policy's"),
@@ -123,6 +138,12 @@ async def test_a_plan_that_differs_is_refused_by_name(rig: Any, plan_for: Any, c
     assert word in _causes(answer)
     assert (await rig.call("GET", PATH, token=rig.api.operator_token()))[0] == 404
     assert list(rig.service.runs.root.iterdir()) == []
+
+
+async def test_a_label_that_says_nothing_of_the_machine_may_be_left_out(rig: Any, plan_for: Any) -> None:
+    plan = plan_for(rig.api)
+    rig.api.nodes[0]["metadata"]["labels"] = {"team.example.com/owner": "x", "nvidia.com/gpu.count": "8"}
+    assert (await _put(rig, plan))[0] == 201
 
 
 async def test_a_younger_node_is_no_difference(rig: Any, plan_for: Any) -> None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checks that come with EvidenceRun, under AICR's container contract (DESIGN section 10)."""
+"""The checks that come with EvidenceRun, under AICR's container contract."""

@@ -7,6 +7,7 @@ at /host/etc/os-release.
 
 from __future__ import annotations
 
+import errno
 import os
 from itertools import islice
 from pathlib import Path
@@ -34,7 +35,7 @@ class HostTree:
             while chunk := file.read(64 * limits.KIB):
                 data += chunk
                 if len(data) > limit:
-                    raise OSError(27, f"more than {limit} bytes", name)
+                    raise OSError(errno.EFBIG, f"more than {limit} bytes", name)
         return data.decode("utf-8", "replace").replace("\0", " ").rstrip()
 
     def text_or(self, name: str, default: str = "") -> str:
@@ -49,7 +50,7 @@ class HostTree:
         with os.scandir(self.path(name)) as entries:
             found = [entry.name for entry in islice(entries, limits.HOST_ENTRIES_MAX + 1)]
         if len(found) > limits.HOST_ENTRIES_MAX:
-            raise OSError(27, f"more than {limits.HOST_ENTRIES_MAX} entries", name)
+            raise OSError(errno.EFBIG, f"more than {limits.HOST_ENTRIES_MAX} entries", name)
         return sorted(found)
 
     def exists(self, name: str) -> bool:

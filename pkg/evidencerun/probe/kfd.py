@@ -52,7 +52,7 @@ def read_kfd(tree: HostTree) -> Reading:
 def parse_properties(text: str) -> dict[str, int]:
     """Return the lines `name number`; other lines are left out."""
     fields = [line.split() for line in text.splitlines()]
-    return {field[0]: int(field[1]) for field in fields if len(field) == 2 and field[1].isdigit()}
+    return {field[0]: int(field[1]) for field in fields if len(field) == 2 and field[1].isdecimal()}
 
 
 def _read_nodes(tree: HostTree) -> tuple[list[KfdNode], int]:

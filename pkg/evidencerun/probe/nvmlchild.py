@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import IO, Any, Final
 
 from evidencerun import limits
@@ -20,6 +21,14 @@ from evidencerun import limits
 COMMAND: Final = (sys.executable, "-m", "evidencerun.probe.nvml")
 _LOOK_SECONDS: Final = 0.25
 _LINES_MAX: Final = limits.NVML_GPUS_MAX + 8
+
+
+class _Stop(StrEnum):
+    """Why reading stopped; the value is the child's ending in words."""
+
+    CLOSED = ""
+    DEADLINE = "killed at its deadline"
+    FLOOD = "killed for printing too much"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +64,19 @@ def run_child(
         env=None if environ is None else dict(environ),
     )
     assert child.stdout is not None
-    lines, in_time = _read_lines(child.stdout, monotonic() + seconds, monotonic)
-    ending = _end(child, in_time)
-    return ChildOutput(lines=tuple(lines), timed_out=not in_time, ending=ending)
+    try:
+        lines, stop = _read_lines(child.stdout, monotonic() + seconds, monotonic)
+        ending = _ending(child) if stop is _Stop.CLOSED else stop.value
+    finally:
+        child.stdout.close()
+        _leave_behind(child)
+    return ChildOutput(lines=tuple(lines), timed_out=stop is _Stop.DEADLINE, ending=ending)
 
 
 def _read_lines(
     pipe: IO[bytes], deadline: float, monotonic: Callable[[], float]
-) -> tuple[list[Mapping[str, Any]], bool]:
-    """Return the lines up to the end of the pipe, and whether that end came in time."""
+) -> tuple[list[Mapping[str, Any]], _Stop]:
+    """Return the lines up to the end of the pipe, or to whatever stopped the reading before that."""
     lines: list[Mapping[str, Any]] = []
     pending = b""
     with selectors.DefaultSelector() as selector:
@@ -71,15 +84,15 @@ def _read_lines(
         while len(lines) < _LINES_MAX and len(pending) <= limits.NVML_LINE_MAX:
             left = deadline - monotonic()
             if left <= 0:
-                return lines, False
+                return lines, _Stop.DEADLINE
             if not selector.select(min(left, _LOOK_SECONDS)):
                 continue
             chunk = os.read(pipe.fileno(), limits.NVML_LINE_MAX)
             if not chunk:
-                return lines, True
+                return lines, _Stop.CLOSED
             *whole, pending = (pending + chunk).split(b"\n")
             lines.extend(line for line in map(_parse, whole) if line is not None)
-    return lines, True
+    return lines, _Stop.FLOOD
 
 
 def _parse(line: bytes) -> Mapping[str, Any] | None:
@@ -91,27 +104,23 @@ def _parse(line: bytes) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _end(child: subprocess.Popen[bytes], in_time: bool) -> str:
-    if in_time:
-        try:
-            code = child.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            in_time = False
-    if not in_time:
-        _kill(child)
-        return "killed at its deadline"
-    assert child.stdout is not None
-    child.stdout.close()
+def _ending(child: subprocess.Popen[bytes]) -> str:
+    """Return how a child ended that has closed its output."""
+    try:
+        code = child.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        return "killed, since it went on after its last line"
     if code < 0:
         return f"signal {-code}"
     return f"exit code {code}" if code else ""
 
 
-def _kill(child: subprocess.Popen[bytes]) -> None:
+def _leave_behind(child: subprocess.Popen[bytes]) -> None:
+    """Kill a child that still runs, with whatever it has started."""
+    if child.poll() is not None:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    assert child.stdout is not None
-    child.stdout.close()
     try:
         child.wait(timeout=0.5)
     except subprocess.TimeoutExpired:

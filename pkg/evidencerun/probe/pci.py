@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """PCI functions from /sys/bus/pci/devices: the best single statement about accelerators.
 
-It needs no driver, no privilege and no label. Only a successful read without any accelerator may say "none"
-(DESIGN section 9). Which product an id stands for is not decided here.
+It needs no driver, no privilege and no label. Only a successful read without any accelerator may say "none".
+Which product an id stands for is not decided here.
 """
 
 from __future__ import annotations

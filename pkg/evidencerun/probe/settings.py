@@ -46,7 +46,7 @@ def probe_settings(environ: Mapping[str, str]) -> ProbeSettings:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or len(text) > 6:
+    if not text.isdecimal() or len(text) > 6:
         raise InputError("E7501", f"{text[:40]!r} is not a number of nodes", where="EVIDENCERUN_NODES")
     return int(text)
 

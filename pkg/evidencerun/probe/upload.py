@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The probe's life after its report is made: upload, acknowledge, look whether the store still has it, stay.
 
-Rules of `PUT /v1/runs/{uid}/nodes/self` (DESIGN section 7): the store's 201 means that the report is on its disk; only
+Rules of `PUT /v1/runs/{uid}/nodes/self`: the store's 201 means that the report is on its disk; only
 then the file that makes the pod Ready appears. A 404 to the HEAD means that the store lost it: upload again.
 """
 

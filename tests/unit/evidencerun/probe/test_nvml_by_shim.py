@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from evidencerun import limits
 from evidencerun.probe.identifiers import hashed
-from evidencerun.probe.nvmlchild import COMMAND, run_child
+from evidencerun.probe.nvmlchild import ChildOutput, run_child
 from evidencerun.probe.nvmlreading import nvml_reading
 from evidencerun.probe.reading import Reading, SourceAbsentError, SourceFailedError
 from evidencerun.snapshot.report import Dimension, Signal, UnknownReason
@@ -231,12 +232,42 @@ def test_other_lines_on_stdout_do_not_matter(tmp_path: Path) -> None:
 def test_endless_output_is_cut(tmp_path: Path) -> None:
     script = "import sys\nwhile True: sys.stdout.write('x' * 65536)"
     output = run_child(20, command=(sys.executable, "-c", script))
-    assert output.lines == ()
-    assert output.ending
+    assert output == ChildOutput(lines=(), timed_out=False, ending="killed for printing too much")
 
 
-def test_the_child_is_the_module_with_the_binding() -> None:
-    assert COMMAND[-1] == "evidencerun.probe.nvml"
+def test_lines_without_end_are_cut(tmp_path: Path) -> None:
+    output = run_child(20, command=(sys.executable, "-c", "while True: print('{}')"))
+    assert len(output.lines) >= limits.NVML_GPUS_MAX
+    assert output.ending == "killed for printing too much"
+
+
+def waiting_child(tmp_path: Path, first: str = "") -> tuple[tuple[str, ...], Path]:
+    """Return a command that writes its process id to a file, then sleeps; and that file."""
+    pid = tmp_path / "pid"
+    script = f"import os, time; {first}open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    return (sys.executable, "-c", script), pid
+
+
+def test_a_child_that_closes_its_output_and_stays_is_killed(tmp_path: Path) -> None:
+    command, pid = waiting_child(tmp_path, first="os.close(1); ")
+    output = run_child(20, command=command)
+    assert (output.timed_out, output.ending) == (False, "killed, since it went on after its last line")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_a_fault_of_ours_leaves_no_child_running(tmp_path: Path) -> None:
+    command, pid = waiting_child(tmp_path)
+
+    def monotonic() -> float:
+        if pid.exists() and pid.read_text():
+            raise RuntimeError("no time")
+        return 0.0
+
+    with pytest.raises(RuntimeError, match="no time"):
+        run_child(20, command=command, monotonic=monotonic)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 def test_real_captures_come_out_as_they_were(shim_folder: Path, tmp_path: Path, test_data: Path) -> None:

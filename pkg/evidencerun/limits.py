@@ -39,6 +39,8 @@ RESULT_FILE_MAX: Final = 8 * MIB
 """One file under /results; larger artefacts belong elsewhere and are referenced by digest."""
 RESULT_FILES_MAX: Final = 64
 """Files per attempt."""
+RESULT_ENTRIES_MAX: Final = 256
+"""Entries of /results that are looked at and, if they stay behind, named."""
 CHECK_LOG_MAX: Final = 16 * MIB
 """Log kept per attempt; the rest is dropped, and the cut is disclosed with its byte count."""
 TERMINATION_MESSAGE_MAX: Final = 4096
@@ -211,14 +213,16 @@ REGISTRY_CONFIG_MAX: Final = 1 * MIB
 """A docker configuration; a Secret cannot hold more."""
 MEASUREMENTS_MAX: Final = 4096
 """Numbers that one attempt may report; a collective's sweep over 8 GPUs of 100 nodes has about 3,000."""
-OBSERVED_IMAGES_MAX: Final = 10_000
-"""Containers that `expected-resources` lists; a full AICR recipe deploys about 400."""
+OBSERVED_IMAGES_MAX: Final = 2000
+"""Containers that `expected-resources` lists; a full AICR recipe deploys about 400. A BOM of so many takes seconds."""
+OBSERVED_IMAGES_BYTES_MAX: Final = 1 * MIB
+"""All texts about them; the BOM repeats an image's name about ten times, and some of it in percent signs."""
 RUN_RECORD_MAX: Final = 64 * MIB
 """run.json; 128 checks with their attempts and measurements and 5,000 stragglers stay below."""
 SIGNALS_MAX: Final = 64
 """Different signals kept per dimension of the fingerprint, strongest and most frequent first."""
 BOM_MAX: Final = 32 * MIB
-"""bom.cdx.json; a component takes about 1 KiB, and 10,000 containers may be seen."""
+"""bom.cdx.json; a component takes about 1 KiB, and 2,000 containers may be seen."""
 RESERVED_LINE_MAX: Final = 16 * KIB
 """JSON behind a reserved prefix in a check's output; what is longer is ordinary output."""
 CONFLICT_ITEMS_MAX: Final = 1000

@@ -30,6 +30,13 @@ class Moment(StrEnum):
     END = "end"
 
 
+class _Carried(StrEnum):
+    """What became of a file that could be read."""
+
+    STORED = "stored"
+    LATER = "later"
+
+
 class Carrier:
     """Knows what the store has already. `put(name, data)` brings one file there or raises `StoreError`."""
 
@@ -62,11 +69,12 @@ class Carrier:
             outcome = self._carry_one(file)
             if isinstance(outcome, LeftOut):
                 unread.append(outcome)
-            complete = complete and outcome is not False
+            elif outcome is _Carried.LATER:
+                complete = False
         return self._list(moment, found, unread) and complete
 
-    def _carry_one(self, file: ResultFile) -> bool | LeftOut:
-        """Return True if the store has it, False if it may take it later, LeftOut if it stays behind."""
+    def _carry_one(self, file: ResultFile) -> _Carried | LeftOut:
+        """Bring one file to the store; what stays behind for good is told with its reason."""
         data = read_result(self._folder, file.name)
         if isinstance(data, LeftOut):
             return data
@@ -79,12 +87,12 @@ class Carrier:
                 self._refused[file.name] = refusal
                 self._seen[file.name] = file
                 return refusal
-            return False
+            return _Carried.LATER
         self._seen[file.name] = file
         self._refused.pop(file.name, None)
         self._uploaded[file.name] = (hashlib.sha256(data).hexdigest(), len(data))
         self._log("uploaded", file=file.name, bytes=len(data))
-        return True
+        return _Carried.STORED
 
     def _list(self, moment: Moment, found: Scan, unread: list[LeftOut]) -> bool:
         """Upload the listing at the end and whenever something stays behind that was not told yet."""

@@ -7,6 +7,7 @@ could point one at the sidecar's token.
 
 from __future__ import annotations
 
+import heapq
 import os
 import re
 import stat
@@ -17,8 +18,6 @@ from typing import Final
 from evidencerun import limits
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_LISTED_MAX: Final = 256
-"""Entries that are looked at and, if left out, named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +48,9 @@ def scan(folder: Path) -> Scan:
     """Return the files to upload and what is left out, both sorted by name. A folder that is gone holds nothing."""
     files: list[ResultFile] = []
     left_out: list[LeftOut] = []
-    for number, entry in enumerate(_entries(folder)):
-        if number >= _LISTED_MAX:
-            left_out.append(LeftOut(name="...", reason=f"more than {_LISTED_MAX} entries"))
+    for number, entry in enumerate(_first_entries(folder, limits.RESULT_ENTRIES_MAX + 1)):
+        if number == limits.RESULT_ENTRIES_MAX:
+            left_out.append(LeftOut(name="...", reason=f"more than {limits.RESULT_ENTRIES_MAX} entries"))
             break
         verdict = _judge(entry)
         if isinstance(verdict, ResultFile) and len(files) >= limits.RESULT_FILES_MAX:
@@ -79,10 +78,11 @@ def read_result(folder: Path, name: str) -> bytes | LeftOut:
     return data
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _first_entries(folder: Path, most: int) -> list[os.DirEntry[str]]:
+    """Return the first entries in the order of their names; never more of them are in memory."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            return heapq.nsmallest(most, entries, key=lambda entry: entry.name)
     except OSError:
         return []
 

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import threading
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,8 +71,19 @@ def test_a_folder_full_of_rubbish_is_not_read_to_its_end(tmp_path: Path) -> None
     for number in range(300):
         (tmp_path / f"odd name {number}").write_text("")
     found = scan(tmp_path)
-    assert found.left_out[-1].name == "..."
-    assert len(found.left_out) == 257
+    assert [item.name for item in found.left_out] == [*sorted(f"odd name {n}" for n in range(300))[:256], "..."]
+
+
+def test_a_folder_full_of_rubbish_does_not_fill_the_memory(tmp_path: Path) -> None:
+    for number in range(5000):
+        (tmp_path / f"{number}").touch()
+    tracemalloc.start()
+    try:
+        scan(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 400_000
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ A file that breaks its form is not used, and the attempt's notes say why; it nev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -54,10 +54,15 @@ def read_measurements(results: Mapping[str, bytes], notes: list[str]) -> list[Me
         return []
 
 
-def read_images(results: Mapping[str, bytes], notes: list[str]) -> list[ObservedImage]:
-    """Return the containers of images.json: a list of {namespace, kind, name, container, image, imageID, component}."""
+def read_images(
+    results: Mapping[str, bytes], notes: list[str], *, known: Sequence[ObservedImage] = ()
+) -> list[ObservedImage]:
+    """Return the containers of images.json: a list of {namespace, kind, name, container, image, imageID, component}.
+
+    Those that other attempts have seen (`known`) are left out, and all of them if there are too many together.
+    """
     images = _read(results, IMAGES_FILE, _IMAGES, limits.OBSERVED_IMAGES_MAX, notes)
-    return [
+    listed = [
         ObservedImage(
             namespace=image.namespace,
             kind=image.kind,
@@ -69,6 +74,16 @@ def read_images(results: Mapping[str, bytes], notes: list[str]) -> list[Observed
         )
         for image in images
     ]
+    found = list(dict.fromkeys([*known, *listed]))
+    if len(found) > limits.OBSERVED_IMAGES_MAX or observed_bytes(found) > limits.OBSERVED_IMAGES_BYTES_MAX:
+        notes.append(_note(IMAGES_FILE, f"with other attempts it lists {len(found)} containers, or too long names"))
+        return []
+    return found[len(known) :]
+
+
+def observed_bytes(images: Iterable[ObservedImage]) -> int:
+    """Return how long all texts about these containers are together, in bytes of UTF-8."""
+    return sum(len(str(text).encode()) for image in images for _, text in image)
 
 
 def _read(

@@ -16,9 +16,10 @@ from typing import Final
 from evidencerun import limits
 from evidencerun.bom.images import image_digest
 from evidencerun.bundle import layout
-from evidencerun.bundle.check_results import read_images, read_measurements
+from evidencerun.bundle.check_results import IMAGES_FILE, read_images, read_measurements
 from evidencerun.bundle.inputs import AttemptRecord
 from evidencerun.bundle.record import AttemptRun, CheckRun, LogRecord, ObservedImage, ResultFile
+from evidencerun.bundle.redaction import REPLACED
 from evidencerun.canonical import sha256_prefixed
 from evidencerun.ctrf.redact import published_extra, published_provenance
 from evidencerun.errors import EvidenceError
@@ -58,6 +59,18 @@ class CheckContext:
     def ours(self, check: PlannedCheck) -> bool:
         """Whether the check is one of ours: it runs our own image."""
         return check.entry is not None and check.entry.image == self.plan.images.evidencerun
+
+    def may_say(self, check: PlannedCheck) -> bool:
+        """Whether the check's own words may be published."""
+        return self.publishes_everything or self.ours(check)
+
+    def node(self, name: str) -> str:
+        """Return a node's name as it may be published; what is no identifier of a node is left out."""
+        found = self.rewrite(name)
+        if self.publishes_everything or REPLACED.fullmatch(found):
+            return found
+        self.fired["results.omit:node"] += 1
+        return ""
 
 
 def check_runs(context: CheckContext, attempts: Sequence[AttemptRecord]) -> tuple[list[CheckRun], list[ObservedImage]]:
@@ -114,7 +127,7 @@ def _message(context: CheckContext, check: PlannedCheck, text: str) -> str:
     """Return what may be published of a check's own words: all of it, ours with identifiers replaced, or nothing."""
     if context.publishes_everything:
         return text
-    if text and not context.ours(check):
+    if text and not context.may_say(check):
         context.fired["ctrf.tests.omit:message"] += 1
         return ""
     return context.rewrite(text)[:_MESSAGE_MAX]
@@ -125,7 +138,10 @@ def _attempt(
 ) -> AttemptRun:
     view, ending, notes = record.view, record.ending, list[str]()
     measurements = read_measurements(record.results, notes)
-    observed += read_images(record.results, notes)
+    if context.may_say(check):
+        observed += read_images(record.results, notes, known=observed)
+    elif IMAGES_FILE in record.results:
+        context.fired["results.omit:images"] += 1
     image_id = _image_that_ran(ending, f"{view.check} attempt {view.attempt}") if ending else ""
     started, finished = (ending.started_at, ending.finished_at) if ending else ("", "")
     return AttemptRun(
@@ -148,7 +164,7 @@ def _attempt(
             ResultFile(name=name, size=len(data), sha256=sha256_prefixed(data))
             for name, data in sorted(record.results.items())[: limits.RESULT_FILES_MAX]
         ],
-        measurements=[m.model_copy(update={"node": context.rewrite(m.node)}) for m in measurements],
+        measurements=[m.model_copy(update={"node": context.node(m.node)}) for m in measurements],
         notes=[context.rewrite(note) for note in notes],
     )
 

@@ -16,16 +16,24 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 
+from evidencerun import limits
+from evidencerun.fingerprint.accelerator_signals import KFD_SIGNAL, NAME_SIGNALS
+from evidencerun.fingerprint.labels import USED
 from evidencerun.snapshot.nodes import NodeEntry, NodesDocument, nodes_document
-from evidencerun.snapshot.report import NodeFacts, NodeReport, Scalar, Signal, SourceResult
+from evidencerun.snapshot.report import NodeFacts, NodeReport, Scalar, Signal, SourceResult, UnknownReason
 
 POLICY: Final = "minimal"
 VERSION: Final = "evidencerun/v1"
 _HASH_DIGITS: Final = 12
+REPLACED: Final = re.compile(r"(?:(?:n[0-9]{5}-)?(?:node|id)-[0-9a-f]{12})?")
+"""What redaction leaves of an identifier: nothing, or the HMAC that stands for it."""
 _HOSTNAME_LABELS: Final = frozenset({"kubernetes.io/hostname", "node.kubernetes.io/hostname"})
 _WORD: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _MEASURED_LABELS: Final = ("feature.node.kubernetes.io/", "nvidia.com/", "amd.com/", "kubernetes.io/os")
 """Labels whose values are readings: a node may happen to be called `ubuntu`."""
+_VALUES: Final = frozenset({*NAME_SIGNALS, KFD_SIGNAL})
+"""Signals whose raw text is a value of the fingerprint."""
+_REASONS: Final = frozenset(UnknownReason)
 _PATTERNS: Final = {
     "uuid": re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"),
     "ipv4": re.compile(r"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.])"),
@@ -62,15 +70,30 @@ class Redactor:
     def nodes(self, document: NodesDocument) -> NodesDocument:
         """Return the document with identifiers replaced and readings outside the allow-list dropped."""
         ordered = sorted(document.nodes, key=lambda entry: entry.facts.uid)
-        for rank, entry in enumerate(ordered):
+        for entry in ordered:
             self._learn(entry)
+        # After all the others: what a node reports of itself may be the name or the uid of another one.
+        for rank, entry in enumerate(ordered):
+            self._known[entry.facts.name] = self._token("node", entry.facts.name)
             # The rank keeps the order of the nodes, on which the first of several equal sources depends.
             self._known[entry.facts.uid] = f"n{rank:05d}-{self._token('id', entry.facts.uid)}"
         return nodes_document([self._entry(entry) for entry in document.nodes])
 
     def text(self, text: str) -> str:
-        """Return free text with node names, their other identifiers, UUIDs, IPv4 and MAC addresses replaced."""
-        return _WORD.sub(self._word, self._patterns(text))
+        """Return free text with node names, their other identifiers, UUIDs, IPv4 and MAC addresses replaced.
+
+        What replaces is longer than some of what it replaces, so the text is cut where a document's limit is.
+        """
+        return _WORD.sub(self._word, self._patterns(text))[: limits.REPORT_VALUE_MAX]
+
+    def _reason(self, text: str) -> str:
+        """Return why something is unknown; the word that says it is no identifier, whatever a node is called."""
+        word, colon, rest = text.partition(":")
+        return (
+            f"{word}{colon}{self.text(rest)}"[: limits.REPORT_VALUE_MAX]
+            if word.strip() in _REASONS
+            else self.text(text)
+        )
 
     def _patterns(self, text: str) -> str:
         for kind, pattern in _PATTERNS.items():
@@ -95,7 +118,6 @@ class Redactor:
 
     def _learn(self, entry: NodeEntry) -> None:
         facts = entry.facts
-        self._known[facts.name] = self._token("node", facts.name)
         for value in (facts.boot_id, facts.machine_id, facts.system_uuid, entry.pod_uid, entry.boot_id):
             if value:
                 self._known[value] = self._token("id", value)
@@ -115,7 +137,7 @@ class Redactor:
         return entry.model_copy(
             update={
                 "facts": self._facts(entry.facts),
-                "reason": self.text(entry.reason),
+                "reason": self._reason(entry.reason),
                 "report": self._report(entry.report) if entry.report else None,
                 "pod_uid": self._identifier("nodes.hash:podUid", entry.pod_uid),
             }
@@ -147,7 +169,7 @@ class Redactor:
         return f"{scheme}://{self._token('id', rest)}"
 
     def _label(self, key: str, value: str, name: str) -> str:
-        own_name = value == name and not key.startswith(_MEASURED_LABELS)
+        own_name = value == name and key not in USED and not key.startswith(_MEASURED_LABELS)
         return self._identifier("nodes.hash:hostnameLabel", value) if key in _HOSTNAME_LABELS or own_name else value
 
     def _report(self, report: NodeReport) -> NodeReport:
@@ -166,11 +188,13 @@ class Redactor:
         )
 
     def _source(self, source: SourceResult) -> SourceResult:
-        return source.model_copy(update={"reason": self.text(source.reason)})
+        return source.model_copy(update={"reason": self._reason(source.reason)})
 
     def _signal(self, signal: Signal) -> Signal:
+        if signal.id in _VALUES:
+            return signal
         raw = self.provider_id(signal.raw) if "://" in signal.raw else self._patterns(signal.raw)
-        return signal.model_copy(update={"raw": raw})
+        return signal.model_copy(update={"raw": raw[: limits.REPORT_VALUE_MAX]})
 
     def _readings(self, address: str, data: Mapping[str, Scalar]) -> dict[str, Scalar]:
         pattern = KEPT_READINGS.get(address)

@@ -10,9 +10,12 @@ import re
 from collections import Counter
 from typing import Final
 
+from evidencerun import limits
+from evidencerun.bundle.check_results import observed_bytes
 from evidencerun.bundle.checks import milliseconds
 from evidencerun.bundle.derive import ending_of
 from evidencerun.bundle.record import AttemptRun, CheckRun, RunRecord
+from evidencerun.bundle.redaction import REPLACED
 from evidencerun.ctrf.redact import published_extra, published_provenance
 from evidencerun.recipe import Recipe
 from evidencerun.snapshot.nodes import NodeEntry, NodesDocument
@@ -24,8 +27,6 @@ from evidencerun.validation.storeapi import AttemptState, CheckStatus
 from evidencerun.verify.compare import contradiction
 
 _REPORT_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_REPLACED: Final = re.compile(r"(?:(?:n[0-9]{5}-)?(?:node|id)-[0-9a-f]{12})?")
-"""What redaction leaves of an identifier: nothing, or the HMAC that stands for it."""
 _ROLES: Final = frozenset({"check", "probe"})
 _RAN: Final = frozenset({CheckStatus.PASSED, CheckStatus.FAILED, CheckStatus.SKIPPED})
 _RUN: Final = "run.json"
@@ -45,6 +46,8 @@ def check_stated(record: RunRecord, recipe: Recipe, nodes: NodesDocument) -> Non
         _check(record, check, planned)
     if any(image.role not in _ROLES for image in record.images):
         contradiction(f"{_RUN} images", "an image ran in a role that there is not")
+    if observed_bytes(record.observed_images) > limits.OBSERVED_IMAGES_BYTES_MAX:
+        contradiction(f"{_RUN} observedImages", "its texts are longer than a run's can be")
     _redaction(record, nodes)
 
 
@@ -99,6 +102,9 @@ def _check(record: RunRecord, check: CheckRun, planned: PlannedCheck) -> None:
     redacted = record.plan.policy_spec.redaction is not Redaction.NONE
     if check.attempts and check.message and foreign and redacted:
         contradiction(f"{where} message", "the redaction leaves no message of a check that is not our own")
+    measured = [number for attempt in check.attempts for number in attempt.measurements]
+    if redacted and not all(REPLACED.fullmatch(number.node) for number in measured):
+        contradiction(f"{where} measurements", "a node's name stands in them that the redaction replaces")
     for attempt in check.attempts:
         if why := _attempt_fault(attempt, image):
             contradiction(f"{where} attempt {attempt.attempt}", why)
@@ -136,5 +142,5 @@ def _redaction(record: RunRecord, nodes: NodesDocument) -> None:
         facts, report = entry.facts, entry.report
         shown = [facts.uid, facts.name, facts.boot_id, facts.machine_id, facts.system_uuid, entry.pod_uid]
         shown += [report.node_name, report.boot_id] if report else []
-        if not all(_REPLACED.fullmatch(value) for value in shown):
+        if not all(REPLACED.fullmatch(value) for value in shown):
             contradiction(f"{_NODES} nodes.{number}", "an identifier stands in it that the redaction replaces")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from evidencerun import limits
 from evidencerun.bundle import layout
 from evidencerun.bundle.assemble import assemble
 from evidencerun.bundle.record import load_record
@@ -85,3 +86,36 @@ def test_a_log_with_bytes_left_out_is_not_whole(composed_run, compose_attempt):
     log = load_record(bundle.files[layout.RUN]).checks[0].attempts[0].log
     assert (log.dropped, log.complete, log.reason) == (7, False, "7 bytes were dropped")
     verify_unsigned(bundle.files)
+
+
+def containers(count, *, first=0, width=10):
+    """Return an images.json that lists so many containers."""
+    rows = [
+        {"namespace": "n", "kind": "Deployment", "name": f"d{number}", "container": "c", "image": f"r/{'x' * width}:1"}
+        for number in range(first, first + count)
+    ]
+    return {"images.json": json.dumps(rows).encode()}
+
+
+def seen_by(run, attempt, *results):
+    attempts = [attempt("expected-resources"), attempt("node-agreement")]
+    attempts = [replace(one, results=files) for one, files in zip(attempts, results, strict=True)]
+    bundle = assemble(run.with_changes(attempts=tuple(attempts)).inputs())
+    verify_unsigned(bundle.files)
+    return load_record(bundle.files[layout.RUN])
+
+
+def test_a_container_that_two_attempts_list_stands_once(composed_run, compose_attempt):
+    record = seen_by(composed_run, compose_attempt, containers(3), containers(3, first=1))
+    assert [image.name for image in record.observed_images] == ["d0", "d1", "d2", "d3"]
+
+
+@pytest.mark.parametrize("second", [containers(1, first=5), containers(3, first=9, width=600)])
+def test_more_containers_than_can_be_listed_are_noted_and_spoil_nothing(
+    composed_run, compose_attempt, monkeypatch, second
+):
+    monkeypatch.setattr(limits, "OBSERVED_IMAGES_MAX", 5)
+    monkeypatch.setattr(limits, "OBSERVED_IMAGES_BYTES_MAX", 1000)
+    record = seen_by(composed_run, compose_attempt, containers(5), second)
+    assert len(record.observed_images) == 5
+    assert record.checks[1].attempts[0].notes[0].startswith("images.json was not used: with other attempts")

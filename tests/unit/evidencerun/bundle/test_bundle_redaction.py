@@ -19,6 +19,7 @@ from evidencerun.recipe import load_recipe
 from evidencerun.snapshot.assemble import ServerInfo, assemble_snapshot
 from evidencerun.snapshot.nodes import NodesDocument, nodes_document
 from evidencerun.validation.readiness import evaluate_readiness
+from evidencerun.verify.duties import verify_unsigned
 
 KEY = b"k" * 32
 LEAKS = re.compile(
@@ -104,14 +105,103 @@ def test_a_short_key_is_refused():
         Redactor(b"short")
 
 
-RECIPES = [
-    load_recipe(RECIPE),
-    load_recipe(RECIPE.replace(b"service: any", b"service: eks").replace(b"none", b"h100")),
-]
+def says(**report):
+    """Return the change that makes a node's probe say something else."""
+    return lambda entry: entry["report"].update(report)
+
+
+def is_called(name, **labels):
+    def change(entry):
+        entry["facts"]["name"] = entry["report"]["nodeName"] = name
+        entry["facts"]["labels"].update(labels)
+
+    return change
+
+
+def read_nothing(reason):
+    return [{"name": "pci", "level": "L1", "state": "failed", "reason": reason, "milliseconds": 1}]
+
+
 GPU = {
     "address": "0000:17:00.0", "vendor": "10de", "device": "2330", "classCode": "030200", "subsystem": "10de:16c1",
     "driver": "nvidia",
 }  # fmt: skip
+ADDRESSES = ("1.1.1.1 " * 512)[:4096]
+HOSTILE_NODES = {
+    "a reason that grows when addresses are replaced": says(sources=read_nothing(ADDRESSES)),
+    "a reading that grows when addresses are replaced": says(
+        signals={"os": [{"id": "x", "tier": "T2", "level": "L1", "raw": ADDRESSES, "value": ""}]}
+    ),
+    "a boot id that is a reason": says(bootId="timeout", sources=read_nothing("timeout: gave up")),
+    "a boot id that is a reason among blanks": says(bootId="timeout", sources=read_nothing(" timeout : gave up")),
+    "the name of what marks a simulated node": is_called("kwok", type="kwok"),
+    "a region of its own name": is_called("worker-9", **{"topology.kubernetes.io/region": "worker-9"}),
+    "a product with an address in its name": says(
+        pci=[GPU],
+        signals={"accelerator": [{"id": "nvml.name", "tier": "T3", "level": "L2", "raw": "GPU 1.1.1.1", "value": ""}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE_NODES)
+def test_no_node_can_keep_a_bundle_from_being_built_and_signed(composed_run, compose_node, what):
+    for nodes in ([compose_node(1), compose_node(2)], [compose_node(1)]):
+        HOSTILE_NODES[what](nodes[-1])
+        verify_unsigned(assemble(composed_run.with_changes(nodes=tuple(nodes)).inputs()).files)
+
+
+def test_the_first_nodes_uid_keeps_its_rank_whatever_another_reports(compose_node):
+    liar = compose_node(2)
+    liar["report"]["bootId"] = compose_node(1)["facts"]["uid"]
+    found = Redactor(KEY).nodes(NodesDocument.model_validate({"nodes": [compose_node(1), liar]}))
+    assert [entry.facts.uid[:7] for entry in found.nodes] == ["n00000-", "n00001-"]
+
+
+def test_a_violated_label_rule_names_nodes_and_is_sealed_all_the_same(composed_run, compose_node):
+    rule = b"constraints:\n  - name: NodeTopology.gpu-nodes.label\n    value: nvidia.com/mig.config=off\n"
+    labels = {"cloud.google.com/gke-accelerator": "nvidia-h100-80gb", "nvidia.com/mig.config": "all"}
+    nodes = [compose_node(number) for number in (1, 2)]
+    for entry in nodes:
+        entry["facts"]["labels"].update(labels)
+    recipe = RECIPE.replace(b"constraints:\n", rule)
+    bundle = assemble(composed_run.with_changes(recipe=recipe, nodes=tuple(nodes)).inputs())
+    verify_unsigned(bundle.files)
+    row = json.loads(bundle.files[layout.RUN])["readiness"]["constraints"][0]
+    assert row["outcome"] == "violated"
+    assert not LEAKS.search(row["found"].encode())
+
+
+def test_a_number_names_a_node_or_nothing(composed_run, compose_attempt):
+    names = ["worker-1.lab.example.com", "10.0.0.1 and the password is x", ("1.1.1.1 " * 1024)[:8192], ""]
+    numbers = [{"name": f"n{place}", "value": 1, "node": name} for place, name in enumerate(names)]
+    results = {"measurements.json": json.dumps(numbers).encode()}
+    attempts = (compose_attempt("expected-resources"), compose_attempt("node-agreement", results=results))
+    bundle = assemble(composed_run.with_changes(attempts=attempts).inputs())
+    verify_unsigned(bundle.files)
+    record = json.loads(bundle.files[layout.RUN])
+    nodes = [number["node"] for number in record["checks"][1]["attempts"][0]["measurements"]]
+    assert nodes[0].startswith("node-")
+    assert nodes[1:] == ["", "", ""]
+    assert record["redaction"]["fired"]["results.omit:node"] == 2
+
+
+def test_containers_that_a_check_of_others_lists_are_left_out(composed_run, compose_catalog, compose_attempt):
+    foreign = compose_catalog("expected-resources", image="registry.example.com/theirs@sha256:" + "8" * 64)
+    checks = ({"name": "expected-resources", "phase": "deployment", "entry": foreign},)
+    seen = [{"namespace": "secret host h-17", "kind": "Pod", "name": "p", "container": "c", "image": "i"}]
+    attempts = (compose_attempt("expected-resources", results={"images.json": json.dumps(seen).encode()}),)
+    bundle = assemble(composed_run.with_changes(checks=checks, attempts=attempts).inputs())
+    record = json.loads(bundle.files[layout.RUN])
+    assert record["observedImages"] == []
+    assert record["redaction"]["fired"]["results.omit:images"] == 1
+    everything = composed_run.with_changes(checks=checks, attempts=attempts, policy={"redaction": "none"})
+    assert len(json.loads(assemble(everything.inputs()).files[layout.RUN])["observedImages"]) == 1
+
+
+RECIPES = [
+    load_recipe(RECIPE),
+    load_recipe(RECIPE.replace(b"service: any", b"service: eks").replace(b"none", b"h100")),
+]
 PROVIDERS = ["aws:///us-east-1a/i-0abc", "gce://proj/zone/name", "azure:///subscriptions/x", "", "ocid1.instance.oc1.x"]
 
 

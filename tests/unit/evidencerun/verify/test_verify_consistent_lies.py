@@ -184,6 +184,13 @@ RUN_LIES = {
     "no redaction against the policy": lambda run: run["redaction"].update(policy="none", version="", fired={}),
     "a redaction of no version": lambda run: run["redaction"].update(version=""),
     "a message that redaction leaves out": on_plan("images", evidencerun=OTHER),
+    "a node's name beside a number": on_attempt(
+        measurements=[{"name": "busbw", "value": 1, "unit": "", "node": "worker-1.lab.example.com"}]
+    ),
+    "more texts about containers than a run can have": lambda run: run["observedImages"].extend(
+        {"namespace": "n", "kind": "Pod", "name": f"p{number}", "container": "c", "image": "x" * 8000, "imageId": "",
+         "component": ""} for number in range(140)
+    ),
     "an extra that is never published": lambda run: run["checks"][0].update(extra={"secret": "x"}),
     "a provenance that is never published": lambda run: run["checks"][0].update(provenance={"path": "/x"}),
 }  # fmt: skip

@@ -64,11 +64,12 @@ images-check: $(STAMP) ## build the images twice, compare the digests, and try t
 	@$(BIN)/python deploy/images/build.py check
 
 .PHONY: generate
-generate: $(STAMP) ## write what is generated: CRDs, JSON Schemas, docs/rights.md, kustomize manifests
+generate: $(STAMP) ## write what is generated: CRDs, JSON Schemas, docs/rights.md, the chart's schema, kustomize manifests
 	@$(BIN)/python -m evidencerun_operator.crd crds
 	@rm -f charts/evidencerun/crds/*.yaml && cp crds/*.yaml charts/evidencerun/crds/
 	@$(BIN)/python -m evidencerun.cli.spec_files docs
 	@$(BIN)/python deploy/chart/rights.py
+	@$(BIN)/python deploy/chart/values_schema.py
 	@$(BIN)/python deploy/docs/errors.py
 	@$(BIN)/python deploy/kustomize/render.py
 
@@ -97,7 +98,7 @@ lint: $(STAMP) ## ruff, types, layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/mypy deploy/chart/rights.py deploy/kustomize/render.py
+	@$(BIN)/mypy deploy/chart/rights.py deploy/chart/values_schema.py deploy/kustomize/render.py
 	@cd deploy/images && $(CURDIR)/$(BIN)/mypy --strict build.py
 	@cd deploy/demo && $(CURDIR)/$(BIN)/mypy --strict demo.py bench.py bench_core.py
 	@$(BIN)/lint-imports

@@ -1,6 +1,10 @@
 {{- /* SPDX-License-Identifier: Apache-2.0 */ -}}
 {{- define "evidencerun.egress.dns" -}}
-- ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+- ports:
+    {{- range .Values.networkPolicy.dnsPorts }}
+    - {protocol: UDP, port: {{ . }}}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
 {{- end }}
 {{- define "evidencerun.egress.store" -}}
 - to:

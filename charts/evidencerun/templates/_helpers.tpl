@@ -19,6 +19,25 @@ app.kubernetes.io/part-of: evidencerun
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- /* A namespace that the chart makes: root, name, enforce, and what else its metadata has (YAML text). */ -}}
+{{- define "evidencerun.namespace" -}}
+{{- $labels := merge (deepCopy .root.Values.namespaces.labels) (fromYaml (include "evidencerun.chartLabels" .root)) -}}
+{{- $_ := set $labels "pod-security.kubernetes.io/enforce" .enforce -}}
+{{- with .warn }}{{ $_ := set $labels "pod-security.kubernetes.io/warn" . }}{{ end -}}
+{{- $annotations := merge (deepCopy (default dict .annotations)) .root.Values.namespaces.annotations -}}
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: {{ .name }}
+  labels: {{- toYaml $labels | nindent 4 }}
+  {{- with $annotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end -}}
 
 {{- /* Selector of one of the three standing parts; takes its name. */ -}}
@@ -62,13 +81,14 @@ priorityClassName: {{ . }}
 {{- with .Values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- /* A lost node: half a minute instead of Kubernetes' five before the pod is started elsewhere. */}}
+{{- /* A lost node: half a minute instead of Kubernetes' five before the pod is given up. The first toleration that fits a
+       taint counts, so these stand before one of everything, which would keep pods on a lost node for ever. */}}
 tolerations:
+  - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
+  - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
 {{- with .Values.tolerations }}
 {{- toYaml . | nindent 2 }}
 {{- end }}
-  - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
-  - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
 {{- with .Values.affinity }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}

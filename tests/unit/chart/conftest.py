@@ -39,6 +39,11 @@ def rights(repository: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def values_schema(repository: Path) -> ModuleType:
+    return load_script(repository / "deploy/chart/values_schema.py")
+
+
+@pytest.fixture(scope="session")
 def kustomize_render(repository: Path) -> ModuleType:
     return load_script(repository / "deploy/kustomize/render.py")
 

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ Documents = list[dict[str, Any]]
 DIGEST = "sha256:" + "a" * 64
 PROBE_DIGEST = "sha256:" + "b" * 64
 IMAGES = {"evidencerun": {"digest": DIGEST}, "probe": {"digest": PROBE_DIGEST}}
+CHECK = {"name": "a", "phase": "deployment", "image": f"registry.example.com/a@{DIGEST}"}
 PARTS = {"evidence-operator": "Deployment", "evidence-store": "StatefulSet", "evidence-sealer": "Deployment"}
 
 
@@ -203,14 +206,28 @@ def test_crds_of_the_chart_are_those_of_the_repository(repository: Path) -> None
         ({}, "images.evidencerun.digest is empty"),
         ({"images": IMAGES, "runNamespace": "evidence"}, "runNamespace"),
         ({"images": IMAGES, "runNamespaces": []}, "runNamespaces"),
-        ({"images": IMAGES, "runNamespaces": ["kube-system"]}, "runNamespaces"),
         ({"images": {"evidencerun": {"digest": "latest"}}}, "digest"),
+        ({"images": {**IMAGES, "probe": {"repository": "a@b"}}}, "/images/probe/repository"),
+        ({"images": {**IMAGES, "probe": {"pullPolicy": "Always"}}}, "pullPolicy"),
         ({"images": IMAGES, "store": {"persistence": {"size": "ten"}}}, "size"),
-        ({"images": IMAGES, "policy": {"redaction": "maximal"}}, "redaction"),
+        ({"images": IMAGES, "store": {"resources": {"limit": {}}}}, "limit"),
+        ({"images": IMAGES, "tolerations": [{"operators": "Exists"}]}, "operators"),
+        ({"images": IMAGES, "affinity": {"podAffinities": {}}}, "podAffinities"),
+        ({"images": IMAGES, "networkPolicy": {"checksEgress": [{"too": []}]}}, "too"),
+        ({"images": IMAGES, "podLabels": {"app.kubernetes.io/component": "x"}}, "app.kubernetes.io/component"),
+        ({"images": IMAGES, "commonLabels": {"helm.sh/chart": "x"}}, "helm.sh/chart"),
         (
-            {"images": IMAGES, "policy": {"catalog": [{"name": "a", "phase": "deployment", "image": "a:latest"}]}},
-            "image",
+            {"images": IMAGES, "namespaces": {"annotations": {"helm.sh/resource-policy": "x"}}},
+            "helm.sh/resource-policy",
         ),
+        ({"images": IMAGES, "policy": {"redaction": "maximal"}}, "redaction"),
+        ({"images": IMAGES, "policy": {"signing": {"mode": "keyless"}}}, "/policy/signing/mode"),
+        ({"images": IMAGES, "policy": {"limits": {"maxNode": 3}}}, "maxNode"),
+        ({"images": IMAGES, "policy": {"limits": {"maxDeadline": "soon"}}}, "/policy/limits/maxDeadline"),
+        ({"images": IMAGES, "policy": {"retention": {"bundle": "3d"}}}, "bundle"),
+        ({"images": IMAGES, "policy": {"pools": [{"name": "a", "nodeselector": {}}]}}, "nodeselector"),
+        ({"images": IMAGES, "policy": {"catalog": [CHECK | {"image": "a:latest"}]}}, "/policy/catalog/0/image"),
+        ({"images": IMAGES, "policy": {"catalog": [CHECK | {"command": ["sh"]}]}}, "command"),
     ],
 )
 def test_wrong_values_are_refused_by_name(
@@ -219,6 +236,156 @@ def test_wrong_values_are_refused_by_name(
     done = helm_template(**values)
     assert done.returncode != 0
     assert named in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("namespace", "values", "named"),
+    [
+        ("default", {}, "the release's namespace is default; expected one of its own"),
+        ("kube-system", {}, "-n evidencerun-system --create-namespace"),
+        (
+            "evidencerun-checks",
+            {},
+            "evidencerun-checks, evidencerun-probes, evidencerun-checks; expected three different",
+        ),
+        ("a", {"namespaces": {"probes": "b", "checks": "b"}}, "a, b, b; expected three different"),
+        ("a", {"namespaces": {"checks": "kube-public"}}, "namespaces.checks is kube-public"),
+        ("a", {"runNamespaces": ["team", "a"]}, "runNamespaces holds a; expected namespaces of tenants"),
+        ("a", {"runNamespaces": ["evidencerun-probes"]}, "runNamespaces holds evidencerun-probes"),
+        ("a", {"runNamespaces": ["kube-system"]}, "runNamespaces holds kube-system"),
+        ("a", {"policy": {"catalog": [CHECK | {"rights": "aicr-wide"}]}}, "check a has rights aicr-wide"),
+    ],
+)
+def test_values_that_do_not_fit_together_are_refused_with_a_sentence(
+    helm: Path, repository: Path, namespace: str, values: dict[str, Any], named: str
+) -> None:
+    command = [helm, "template", "evidencerun", repository / "charts/evidencerun", "-n", namespace, "-f", "-"]
+    text = json.dumps({"images": IMAGES, **values})
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert named in done.stderr
+
+
+TOLERATION = {"key": "gpu", "operator": "Equal", "value": "x", "effect": "NoSchedule"}
+EXTRA = {"labels": {"team": "b"}, "annotations": {"note": "a: b"}}
+ODD: dict[str, Any] = {
+    "imagePullSecrets": ["pull", "pull.other"],
+    "runNamespaces": [f"team-{number}" for number in range(20)],
+    "namespaces": {"probes": "p", "checks": "c", "create": False, **EXTRA},
+    "policy": {
+        "pools": [{"name": "all", "tolerations": [TOLERATION]}],
+        "limits": {"maxNodes": 3, "maxDeadline": "1h30m"},
+        "retention": {"bundles": "1d"},
+        "redaction": "none",
+        "signing": {"mode": "none"},
+        "catalog": [CHECK | {"rights": "aicr-wide", "args": ["--flag=a b"], "env": [{"name": "A", "value": "1"}]}],
+    },
+    "checks": {"wideRights": True},
+    "signing": {"secretName": "team-key"},
+    "operator": {"resources": {"requests": {"cpu": 0.5, "memory": "1Gi"}, "limits": {}}},
+    "store": {"persistence": {"size": "1Ti", "storageClassName": "fast"}, "resources": {}},
+    "networkPolicy": {"dnsPorts": [53, 5353], "checksEgress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]},
+    "commonLabels": {"team": "a", "cost/centre": "7"},
+    "priorityClassName": "important",
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+    "podAnnotations": {"note": "yes"},
+    "podLabels": {"sidecar.istio.io/inject": "false"},
+}
+"""Values of every kind that a platform team sets, none of them the default."""
+
+
+def test_lint_is_clean_for_default_and_for_odd_values(helm: Path, repository: Path) -> None:
+    for values in ({}, ODD):
+        command = [helm, "lint", "--strict", repository / "charts/evidencerun", "-n", "evidencerun-system", "-f", "-"]
+        text = json.dumps({"images": IMAGES, **values})
+        done = subprocess.run(command, input=text, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert not re.search(r"\[(WARNING|ERROR)\]|funcMap fail", done.stdout + done.stderr)
+
+
+def test_odd_values_arrive_where_they_belong(render: Callable[..., Documents]) -> None:
+    documents = render(**ODD)
+    for name in PARTS:
+        spec, metadata = pod(documents, name), one(documents, PARTS[name], name)["spec"]["template"]["metadata"]
+        assert spec["priorityClassName"] == "important"
+        assert spec["nodeSelector"] == ODD["nodeSelector"]
+        assert spec["affinity"] == ODD["affinity"]
+        assert metadata["labels"]["sidecar.istio.io/inject"] == "false"
+        assert metadata["annotations"]["note"] == "yes"
+    for document in documents:
+        assert document["metadata"]["labels"]["cost/centre"] == "7", document["metadata"]["name"]
+    made = {d["metadata"]["name"]: d["metadata"] for d in documents if d["kind"] == "Namespace"}
+    assert set(made) == set(ODD["runNamespaces"]), "probes and checks exist already"
+    assert made["team-7"]["labels"]["team"] == "b"
+    assert made["team-7"]["annotations"] == {"note": "a: b", "helm.sh/resource-policy": "keep"}
+    ports = one(documents, "NetworkPolicy", "evidence-sealer")["spec"]["egress"][0]["ports"]
+    assert {(port["protocol"], port["port"]) for port in ports} == {(p, n) for p in ("UDP", "TCP") for n in (53, 5353)}
+    PolicySpec.model_validate(one(documents, "EvidencePolicy", "default")["spec"])
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_lost_node_is_given_up_even_if_every_taint_is_tolerated(render: Callable[..., Documents], name: str) -> None:
+    """Of several tolerations that fit a taint, the first one counts."""
+    for tolerations in ([], [{"operator": "Exists"}]):
+        found = pod(render(tolerations=tolerations), name)["tolerations"]
+        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+            first = next(each for each in found if each.get("key", key) == key)
+            assert first == {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+
+
+def test_the_schema_of_the_policy_is_that_of_its_model(values_schema: ModuleType, repository: Path) -> None:
+    text = (repository / "charts/evidencerun/values.schema.json").read_text(encoding="utf-8")
+    assert text == values_schema.text(), "fix: make generate"
+
+
+def test_every_value_is_in_the_schema_and_nothing_else(repository: Path) -> None:
+    chart = repository / "charts/evidencerun"
+    schema = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
+    assert set(schema["properties"]) - {"global"} == set(values)
+    assert schema["additionalProperties"] is False
+
+
+def notes(helm: Path, repository: Path, **values: Any) -> str:
+    """What `helm install` would print."""
+    command = [helm, "install", "evidencerun", repository / "charts/evidencerun", "-n", "evidencerun-system"]
+    text = json.dumps({"images": IMAGES, **values})
+    done = subprocess.run([*command, "--dry-run=client", "-f", "-"], input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("NOTES:\n")[2]
+
+
+def test_the_notes_fit_the_values(helm: Path, repository: Path) -> None:
+    usual = notes(helm, repository)
+    assert "is installed in evidencerun-system. Runs are served in: evidence." in usual
+    assert "kubectl apply -f deploy/examples/quickstart.yaml\n" in usual
+    assert "kubectl wait -n evidence evr/quickstart" in usual
+    assert "kubectl label namespace evidencerun-system pod-security.kubernetes.io/enforce=restricted" in usual
+    assert not re.search("Durable|Secret|policy-example", usual)
+
+    odd = notes(
+        helm,
+        repository,
+        runNamespaces=["team-a", "team-b"],
+        store={"persistence": {"enabled": False}},
+        signing={"secretName": "team-key"},
+    )
+    assert "Runs are served in: team-a, team-b." in odd
+    assert "kubectl wait -n team-a evr/quickstart" in odd
+    assert "Durable=False" in odd
+    assert "kubectl create secret generic team-key -n evidencerun-system --from-file=signing.key=FILE" in odd
+    (command,) = re.findall(r"^ *(sed .*) deploy/examples/quickstart\.yaml \| kubectl apply -f -$", odd, re.MULTILINE)
+    file = repository / "deploy/examples/quickstart.yaml"
+    done = subprocess.run(["sh", "-c", f"{command} {file}"], capture_output=True, text=True, check=True)
+    (run,) = [document for document in yaml.safe_load_all(done.stdout) if document["kind"] == "EvidenceRun"]
+    assert run["metadata"]["namespace"] == "team-a"
+    assert "evidence-demo" in run["spec"]["recipe"]["inline"]
+
+    without = notes(helm, repository, policy={"create": False})
+    assert "policy-example.yaml" in without
+    assert "quickstart" not in without
 
 
 def test_the_readme_names_every_value(repository: Path) -> None:

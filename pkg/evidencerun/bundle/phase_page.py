@@ -10,7 +10,7 @@ from evidencerun.bundle.derive import ending_of
 from evidencerun.bundle.escape import markdown
 from evidencerun.bundle.phase_reports import phases_of
 from evidencerun.bundle.record import AttemptRun, CheckRun, RunRecord
-from evidencerun.validation.outcome import began
+from evidencerun.validation.outcome import began, shown_reason
 from evidencerun.validation.spec import Phase
 from evidencerun.validation.storeapi import CheckStatus
 
@@ -59,7 +59,7 @@ def _row(check: CheckRun) -> str:
     cells = [
         markdown(check.name),
         check.status.value,
-        markdown(check.reason),
+        markdown(shown_reason(check.reason, check.extra)),
         str(len(check.attempts)),
         duration,
         image,
@@ -76,7 +76,7 @@ def _details(check: CheckRun) -> Iterator[str]:
     yield f"## {markdown(check.name)}"
     if check.message:
         yield ""
-        yield markdown(check.message, at_most=1024)
+        yield markdown(" ".join(check.message.split()), at_most=1024)
     if len(check.attempts) > 1:
         yield ""
         yield from (f"- {_attempt(attempt)}" for attempt in check.attempts)

@@ -11,6 +11,7 @@ from evidencerun.bundle.checks import epoch_milliseconds
 from evidencerun.bundle.record import CheckRun, RunRecord
 from evidencerun.ctrf.redact import ATTEMPTS_KEY, REASON_KEY
 from evidencerun.ctrf.report import CtrfTest, CtrfTool, write_ctrf
+from evidencerun.validation.outcome import shown_reason
 from evidencerun.validation.spec import Phase
 from evidencerun.validation.storeapi import CheckStatus
 
@@ -70,7 +71,7 @@ def _test(check: CheckRun) -> CtrfTest:
 def _message(check: CheckRun) -> str:
     if check.message or check.status is CheckStatus.PASSED:
         return check.message
-    if check.reason:
-        return f"{check.status.value}: {check.reason}"
+    if why := shown_reason(check.reason, check.extra):
+        return f"{check.status.value}: {why}"
     code = check.attempts[-1].exit_code if check.attempts else None
     return f"{check.status.value} with exit code {code}" if code is not None else check.status.value

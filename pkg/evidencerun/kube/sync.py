@@ -41,7 +41,8 @@ class KubeconfigCluster:
             chosen = next((c for c in contexts if c["name"] == context), None) if context else active
             if chosen is None:
                 names = ", ".join(c["name"] for c in contexts)
-                raise InputError("E1401", f"the kubeconfig has no context {context!r}", why=f"it has: {names}")
+                fix = "kubectl config get-contexts"
+                raise InputError("E1401", f"the kubeconfig has no context {context!r}", why=f"it has: {names}", fix=fix)
             client = config.new_client_from_config(config_file=path, context=chosen["name"])
         except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
             raise InputError(
@@ -122,7 +123,13 @@ def run_path(namespace: str, name: str = "") -> str:
     try:
         return EVIDENCE_RUNS.path(namespace=namespace, name=name)
     except ValueError as error:
-        raise InputError("E1408", str(error), where=f"{namespace}/{name}") from error
+        raise InputError(
+            "E1408",
+            "no run and no namespace can have this name",
+            where=f"{namespace}/{name}",
+            why=str(error),
+            fix="evr status -A",
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,8 @@ from evidencerun.bundle.escape import plain_text
 from evidencerun.bundle.record import CheckRun, RunRecord, load_record
 from evidencerun.ctrf.report import counts, load_ctrf
 from evidencerun.errors import EvidenceError
-from evidencerun.report.words import one_line, outcome_reason, recipe_title
+from evidencerun.report.words import one_line, recipe_title
+from evidencerun.validation.outcome import shown_reason
 
 BANNER: Final = "NOT JUDGED: this is what the bundle says of itself; nothing of it was checked (evr verify does that)"
 CONTENTS_SCHEMA: Final = "https://evidencerun.dev/schemas/bundle-contents/v1"
@@ -120,7 +121,7 @@ def _run(record: RunRecord) -> Iterator[str]:
 
 
 def _check(check: CheckRun) -> Iterator[str]:
-    why = outcome_reason(check.reason, check.extra)
+    why = shown_reason(check.reason, check.extra)
     reason = f" ({plain_text(why)})" if why else ""
     yield f"  {check.phase.value:<12}{plain_text(check.name):<32}{check.status.value}{reason}"
     if check.message:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from evidencerun.validation.outcome import SKIP_REASON, Reason
-
 
 def recipe_title(name: str) -> str:
     """Return a recipe's name so that it is not misread.
@@ -15,11 +13,6 @@ def recipe_title(name: str) -> str:
     if name == "none" or name.startswith("none-"):
         return f"{name} (accelerator none)"
     return "recipe (no criteria)" if name == "recipe" else name
-
-
-def outcome_reason(reason: str, extra: dict[str, str]) -> str:
-    """Return why a check has its outcome; of a skip the check's own word, if it may be published."""
-    return extra.get(SKIP_REASON, "") if reason == Reason.STATED else reason
 
 
 def one_line(text: str) -> str:

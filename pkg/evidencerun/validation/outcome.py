@@ -206,6 +206,11 @@ def ending_contradiction(ending: ContainerEnding, status: CheckStatus, reason: s
             return "" if reason and reason in set(Reason) else "its reason is none of the words for it"
 
 
+def shown_reason(reason: str, extra: Mapping[str, str]) -> str:
+    """Return why a check has its outcome, for people; of a skip the check's own word, empty if it may not be told."""
+    return extra.get(SKIP_REASON, "") if reason == Reason.STATED else reason
+
+
 def began(ending: ContainerEnding) -> bool:
     """Return whether the check's container really started: what `executed` counts, everywhere.
 

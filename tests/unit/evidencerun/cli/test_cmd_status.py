@@ -108,3 +108,10 @@ def test_a_list_that_may_be_cut_says_so(status, capsys):
 def test_words_that_mean_nothing_together_are_refused(status, capsys, words: tuple[str, ...], said: str):
     assert status(*words, runs=[RUN]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_name_that_no_run_can_have_is_said_to_be_one(status, capsys):
+    assert status("first/../second", runs=[RUN]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("E1408 default/first/../second: no run and no namespace can have this name\n")
+    assert shown.endswith("fix:   evr status -A\n")

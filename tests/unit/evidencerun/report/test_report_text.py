@@ -13,7 +13,7 @@ from evidencerun.bundle.escape import markdown, plain_text
 from evidencerun.errors import EvidenceError
 from evidencerun.report.contents import render_contents
 from evidencerun.report.text import render
-from evidencerun.report.words import outcome_reason, recipe_title
+from evidencerun.report.words import recipe_title
 from evidencerun.verify.run import refused, verify_bundle
 
 NOW = datetime(2026, 9, 21, tzinfo=UTC)
@@ -87,10 +87,10 @@ def test_a_skip_shows_the_reason_of_the_check_itself(bad_bundle):
     assert line.endswith(" skipped (single-machine)")
 
 
-def test_a_skip_whose_reason_may_not_be_published_shows_none():
-    assert outcome_reason("stated", {}) == ""
-    assert outcome_reason("excluded", {}) == "excluded"
-    assert outcome_reason("oom-killed", {"skipReason": "x"}) == "oom-killed"
+def test_the_page_of_a_phase_says_it_too_and_has_a_message_on_one_line(bad_bundle):
+    page = bad_bundle["evidence/deployment.md"].decode()
+    assert "| node-agreement | skipped | single-machine | 1 |" in page
+    assert "\n1 of 2 is not ready - Deployment x\n" in page
 
 
 def test_a_recipe_that_asks_for_no_accelerator_is_not_mistaken_for_no_recipe(sealed_bundle, signing_key):

@@ -14,6 +14,7 @@ from evidencerun.validation.outcome import (
     ending_contradiction,
     judge,
     reserved_lines,
+    shown_reason,
     visible_lines,
 )
 from evidencerun.validation.storeapi import CheckStatus, ContainerEnding
@@ -219,3 +220,16 @@ def test_reserved_lines_are_not_for_people():
 def test_hostile_reserved_lines_are_ordinary_output(line):
     outcome = judge(ended(2, "Error"), log_tail=f"##AICR-EXTRA## {line}")
     assert outcome.reason is Reason.NO_SKIP_REASON
+
+
+@pytest.mark.parametrize(
+    ("reason", "extra", "shown"),
+    [
+        ("stated", {"skipReason": "single-machine"}, "single-machine"),
+        ("stated", {}, ""),
+        ("excluded", {}, "excluded"),
+        ("oom-killed", {"skipReason": "x"}, "oom-killed"),
+    ],
+)
+def test_people_are_shown_the_check_s_own_word_for_a_skip(reason, extra, shown):
+    assert shown_reason(reason, extra) == shown

@@ -115,6 +115,8 @@ STORE_BODY_MAX: Final = 2 * MIB
 """Any other JSON body for the store, and its answers."""
 STORE_REASONS_BODY_MAX: Final = 24 * MIB
 """A JSON body with the API's words on each of 5,000 nodes that have not reported, 4,096 bytes each at most."""
+PRIVATE_KEY_PEM_MAX: Final = 16 * KIB
+"""A signing key in PEM form; EC P-256 takes 241 bytes."""
 STORE_KEY_MAX: Final = 4 * KIB
 """A public key in PEM: EC P-256 takes 178 bytes."""
 VIEW_MESSAGE_MAX: Final = 512
@@ -167,6 +169,8 @@ STORE_ANSWER_MAX: Final = 1 * MIB
 """A store's answer that is held in memory; Status objects and acknowledgements have a few hundred bytes."""
 RETRY_AFTER_MAX: Final = 300.0
 """Seconds of a Retry-After header that are honoured."""
+NODE_ENTRY_MAX: Final = 4 * REPORT_MAX
+"""Characters of one entry of nodes.json, as a check reads it: an indented report is about twice its compact form."""
 CHECK_INPUT_MAX: Final = BUNDLE_FILE_MAX
 """One input of a check; nodes.json of 5,000 nodes has some 250 MiB and goes to disk in pieces."""
 HOST_FILE_MAX: Final = 256 * KIB
@@ -175,6 +179,8 @@ HOST_ENTRIES_MAX: Final = 4096
 """Entries of one directory of /sys: PCI functions of the largest machines number about 1,500."""
 SYSCTL_MAX: Final = 2000
 """Settings under /proc/sys that are reported; a large server has about 1,100 with its network part."""
+SYSCTL_DEPTH_MAX: Final = 6
+"""Folders below /proc/sys that are entered; the kernel's own nest four deep."""
 REPORT_VALUE_MAX: Final = 4096
 """Characters of one value of a node report; a longer one is left out, never cut."""
 NVML_LINE_MAX: Final = 64 * KIB

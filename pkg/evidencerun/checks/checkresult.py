@@ -8,11 +8,11 @@ which means "failed": `checks.main` turns it into 3.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from evidencerun import limits
 
@@ -30,6 +30,7 @@ class Ending(StrEnum):
     OTHER = "other"
 
 
+DETAILS_SCHEMA: Final = "https://evidencerun.dev/schemas/check-details/v1"
 EXIT_CODES: Final[Mapping[Ending, int]] = {
     Ending.PASSED: 0,
     Ending.FAILED: 1,
@@ -64,6 +65,11 @@ def skipped(reason: str, message: str, **extra: str) -> CheckResult:
         message=f"skipped ({reason}): {message}",
         extra={"skipReason": reason, **extra},
     )
+
+
+def details_document(check: str, items: Sequence[Mapping[str, str | int]]) -> dict[str, Any]:
+    """Return the content of a check's /results/details.json."""
+    return {"schema": DETAILS_SCHEMA, "check": check, "items": list(items)}
 
 
 def emit(result: CheckResult, *, out: TextIO, termination_log: Path) -> int:

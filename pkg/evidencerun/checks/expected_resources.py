@@ -8,13 +8,13 @@ errors of the API are tried again. A 403 is a failure to look, never a verdict a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from evidencerun import limits
-from evidencerun.checks.checkresult import CheckResult, Ending, skipped
+from evidencerun.checks.checkresult import CheckResult, Ending, details_document, skipped
 from evidencerun.checks.readiness import KINDS, Kind
 from evidencerun.checks.workloadimages import ObjectReader, RunningImage, workload_images
 from evidencerun.errors import ClusterError, InputError
@@ -22,7 +22,6 @@ from evidencerun.kube.base import Object
 from evidencerun.recipe import Component, ExpectedResource
 
 NAME: Final = "expected-resources"
-DETAILS_SCHEMA: Final = "https://evidencerun.dev/schemas/check-details/v1"
 _NAMESPACE: Final = "Namespace"
 
 
@@ -55,11 +54,8 @@ class Finding:
 class Inspection:
     """All findings, and the images of the workloads that were looked at."""
 
-    findings: tuple[Finding, ...]
-    images: Counter[RunningImage]
-
-
-NOTHING_INSPECTED: Final = Inspection(findings=(), images=Counter())
+    findings: tuple[Finding, ...] = ()
+    images: Counter[RunningImage] = field(default_factory=Counter)
 
 
 def inspect(components: Sequence[Component], reader: ObjectReader) -> Inspection:
@@ -101,8 +97,8 @@ def judge(inspection: Inspection) -> CheckResult:
     return CheckResult(status=Ending.FAILED, message=message, lines=lines)
 
 
-def details_document(findings: Iterable[Finding]) -> dict[str, Any]:
-    """Return the content of /results/details.json."""
+def details(inspection: Inspection) -> dict[str, Any]:
+    """Return the content of /results/details.json: every finding."""
     items = [
         {
             "component": finding.component,
@@ -111,9 +107,9 @@ def details_document(findings: Iterable[Finding]) -> dict[str, Any]:
             "expected": finding.expected,
             "found": finding.found,
         }
-        for finding in findings
+        for finding in inspection.findings
     ]
-    return {"schema": DETAILS_SCHEMA, "check": NAME, "items": items}
+    return details_document(NAME, items)
 
 
 def _wanted(component: Component) -> Iterator[ExpectedResource]:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, TextIO
 
+from evidencerun import limits
 from evidencerun.checks.checkresult import CheckResult, Ending, emit
-from evidencerun.errors import Error, InputError
+from evidencerun.errors import Error, WorldError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class Surroundings:
             partial.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
             partial.replace(folder / name)
         except OSError as fault:
-            raise InputError("E7701", "a result cannot be written", where=str(folder / name), why=str(fault)) from fault
+            raise WorldError("E7701", "a result cannot be written", where=str(folder / name), why=str(fault)) from fault
 
 
 def expected_resources(around: Surroundings) -> CheckResult:
@@ -48,12 +49,11 @@ def expected_resources(around: Surroundings) -> CheckResult:
     from evidencerun.kube.incluster import reader_from_pod
     from evidencerun.recipe import load_recipe
 
-    path = around.path("AICR_RECIPE_PATH", "/data/recipe/recipe.yaml")
-    recipe = load_recipe(_read(path))
-    inspection = check.NOTHING_INSPECTED
-    if any(component.enabled for component in recipe.components):
-        inspection = check.inspect(recipe.components, reader_from_pod(around.environ))
-    around.leave("details.json", check.details_document(inspection.findings))
+    recipe = load_recipe(_recipe(around.path("AICR_RECIPE_PATH", "/data/recipe/recipe.yaml")))
+    enabled = [component for component in recipe.components if component.enabled]
+    # A recipe that expects nothing must not need access to the API.
+    inspection = check.inspect(enabled, reader_from_pod(around.environ)) if enabled else check.Inspection()
+    around.leave("details.json", check.details(inspection))
     around.leave("images.json", images_list(inspection.images))
     return check.judge(inspection)
 
@@ -65,7 +65,7 @@ def node_agreement(around: Surroundings) -> CheckResult:
 
     path = around.path("EVIDENCERUN_NODES_PATH", "/data/nodes/nodes.json")
     nodes = [check.summary(entry) for entry in node_entries(path)]
-    around.leave("details.json", check.details_document(nodes))
+    around.leave("details.json", check.details(nodes))
     return check.compare(nodes)
 
 
@@ -110,11 +110,13 @@ def _stopped(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _read(path: Path) -> bytes:
+def _recipe(path: Path) -> bytes:
+    """Return the recipe, and one byte more than one may have if it is too long, so that its reader says so."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(limits.RECIPE_MAX + 1)
     except OSError as fault:
-        raise InputError("E7704", "the recipe cannot be read", where=str(path), why=str(fault)) from fault
+        raise WorldError("E7704", "the recipe cannot be read", where=str(path), why=str(fault)) from fault
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from evidencerun.checks.checkresult import CheckResult, Ending, skipped
+from evidencerun.checks.checkresult import CheckResult, Ending, details_document, skipped
 from evidencerun.snapshot.nodes import NodeEntry
 from evidencerun.snapshot.report import Dimension, NodeReport, Signal, SourceState
 
 NAME: Final = "node-agreement"
-DETAILS_SCHEMA: Final = "https://evidencerun.dev/schemas/check-details/v1"
 ASPECTS: Final = ("kernel", "os", "driver", "kubelet", "runtime")
 _NAMES_SHOWN: Final = 5
 _DRIVER_SOURCES: Final = frozenset({"nvidia-proc", "amdgpu-module"})
@@ -72,15 +71,14 @@ def compare(nodes: Sequence[NodeSummary]) -> CheckResult:
     return _agreement(nodes, machines, counts)
 
 
-def details_document(nodes: Iterable[NodeSummary]) -> dict[str, Any]:
+def details(nodes: Sequence[NodeSummary]) -> dict[str, Any]:
     """Return the content of /results/details.json: per aspect each value with its number of nodes."""
-    listed = list(nodes)
     items = [
         {"aspect": aspect, "value": value, "nodes": len(names)}
         for aspect in ASPECTS
-        for value, names in sorted(_by_value(listed, aspect).items())
+        for value, names in sorted(_by_value(nodes, aspect).items())
     ]
-    return {"schema": DETAILS_SCHEMA, "check": NAME, "items": items}
+    return details_document(NAME, items)
 
 
 def _agreement(nodes: Sequence[NodeSummary], machines: int, counts: dict[str, str]) -> CheckResult:

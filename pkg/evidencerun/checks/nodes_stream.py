@@ -12,25 +12,26 @@ from typing import IO, Any, Final
 from pydantic import ValidationError
 
 from evidencerun import limits
-from evidencerun.errors import InputError
+from evidencerun.errors import EvidenceError, WorldError
 from evidencerun.snapshot.nodes import NodeEntry
 
 _CHUNK: Final = 512 * limits.KIB
-_ENTRY_MAX: Final = 4 * limits.REPORT_MAX
-"""Characters of one entry: an indented report is about twice its compact form."""
 _SPACE: Final = " \t\r\n"
 
 
 def node_entries(path: Path, *, chunk: int = _CHUNK) -> Iterator[NodeEntry]:
     """Yield the entries of `nodes` in their order; the file is read in pieces of `chunk` bytes.
 
-    Raises `InputError` E7703 for a file that cannot be read or is not such a document.
+    Raises:
+        WorldError: E7705, the file cannot be read.
+        EvidenceError: E7703, it is not such a document.
+
     """
     try:
         with path.open("rb") as file:
             yield from _entries(_Window(file, chunk))
     except OSError as fault:
-        raise InputError("E7703", "nodes.json cannot be read", where=str(path), why=str(fault)) from fault
+        raise WorldError("E7705", "nodes.json cannot be read", where=str(path), why=str(fault)) from fault
 
 
 def _entries(window: _Window) -> Iterator[NodeEntry]:
@@ -99,8 +100,10 @@ class _Window:
             try:
                 found, end = self._decoder.raw_decode(self._text)
             except json.JSONDecodeError as fault:
-                if self._ended or len(self._text) > _ENTRY_MAX:
+                if self._ended or len(self._text) > limits.NODE_ENTRY_MAX:
                     raise _bad(fault.msg) from fault
+            except RecursionError as fault:
+                raise _bad("it is nested too deeply") from fault
             else:
                 # A number at the window's edge may go on behind it.
                 if end < len(self._text) or self._ended:
@@ -128,5 +131,5 @@ class _Window:
             raise _bad("it is not UTF-8") from fault
 
 
-def _bad(why: str) -> InputError:
-    return InputError("E7703", "nodes.json does not follow its schema", why=why)
+def _bad(why: str) -> EvidenceError:
+    return EvidenceError("E7703", "nodes.json does not follow its schema", why=why)

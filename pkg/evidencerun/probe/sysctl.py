@@ -18,7 +18,6 @@ from evidencerun.probe.reading import Reading, SourceFailedError
 from evidencerun.snapshot.report import Scalar, UnknownReason
 
 _ROOT: Final = "proc/sys"
-_DEPTH_MAX: Final = 6
 _NOT_SETTINGS: Final = ("net", "dev/cdrom", "kernel/random", "fs/binfmt_misc")
 _COUNTERS: Final = (
     "fs/dentry-state",
@@ -87,7 +86,7 @@ def _files(tree: HostTree, folder: str, depth: int) -> Iterator[str]:
             continue
         if status.st_dev != device:
             continue
-        if stat.S_ISDIR(status.st_mode) and depth < _DEPTH_MAX:
+        if stat.S_ISDIR(status.st_mode) and depth < limits.SYSCTL_DEPTH_MAX:
             yield from _files(tree, name, depth + 1)
         elif stat.S_ISREG(status.st_mode):
             yield name

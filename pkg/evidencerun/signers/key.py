@@ -15,10 +15,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from evidencerun import limits
 from evidencerun.attest.keys import PublicKey, load_public_key
 from evidencerun.errors import SigningError
 
-_KEY_MAX: Final = 16 * 1024
 _MEND: Final = "make one with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out signing.key"
 
 
@@ -72,13 +72,15 @@ def read_key(path: Path) -> KeySigner | None:
     """Return the signer for a key file, or None if there is no such file; raises `SigningError`."""
     try:
         with path.open("rb") as file:
-            pem = file.read(_KEY_MAX + 1)
+            pem = file.read(limits.PRIVATE_KEY_PEM_MAX + 1)
     except FileNotFoundError:
         return None
     except OSError as fault:
         raise _unusable("E4710", "the signing key cannot be read", path.name, fault.strerror or "") from fault
-    if len(pem) > _KEY_MAX:
-        raise _unusable("E4710", "the signing key cannot be read", path.name, f"longer than {_KEY_MAX} bytes")
+    if len(pem) > limits.PRIVATE_KEY_PEM_MAX:
+        raise _unusable(
+            "E4710", "the signing key cannot be read", path.name, f"longer than {limits.PRIVATE_KEY_PEM_MAX} bytes"
+        )
     return parse_key(pem, where=path.name)
 
 
@@ -102,16 +104,18 @@ def own_key(folder: Path) -> KeySigner:
 
 
 def _write_once(path: Path, data: bytes) -> None:
-    """Create a file atomically and durably; a file that is there already stays."""
+    """Create a file whole and durably; one that is there already stays.
+
+    There is one sealer at a time, so nobody comes between the look and the renaming.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".new-{secrets.token_hex(8)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            os.write(handle, data)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
             os.fsync(handle)
-        finally:
-            os.close(handle)
         if not path.exists():
             temporary.rename(path)
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

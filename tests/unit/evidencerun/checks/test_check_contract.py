@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from local_server import QuietHandler, self_signed, serving
 
+from evidencerun import limits
 from evidencerun.checks import main as checks_main
 from evidencerun.checks.checkresult import EXIT_CODES, CheckResult, Ending, emit, shortened
 from evidencerun.checks.main import run
@@ -192,6 +193,14 @@ def test_an_unknown_check_is_exit_3_with_the_list(pod: dict[str, str], arguments
 def test_a_recipe_that_does_not_parse_is_exit_3(pod: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("kind: Pod")
     assert ended(pod, "expected-resources")[0] == 3
+
+
+def test_a_recipe_without_end_is_exit_3_and_not_read_to_its_end(pod: dict[str, str], tmp_path: Path) -> None:
+    with (tmp_path / "recipe.yaml").open("wb") as file:
+        file.truncate(limits.CHECK_INPUT_MAX)
+    code, _, message = ended(pod, "expected-resources")
+    assert code == 3
+    assert f"{limits.RECIPE_MAX + 1} bytes found" in message
 
 
 def test_missing_inputs_are_exit_3(pod: dict[str, str], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from evidencerun.bundle.check_results import read_images
 from evidencerun.checks.checkresult import Ending
-from evidencerun.checks.expected_resources import Outcome, details_document, inspect, judge
+from evidencerun.checks.expected_resources import Inspection, Outcome, details, inspect, judge
 from evidencerun.checks.readiness import KINDS, judge_deployment
 from evidencerun.checks.workloadimages import images_list, selector_text
 from evidencerun.errors import ClusterError, InputError
@@ -307,8 +307,12 @@ def test_more_resources_than_are_looked_at_is_an_error() -> None:
 
 def test_details_hold_every_finding() -> None:
     inspection = inspect([component(WEB)], FakeCluster([namespace(), deployment()]))
-    document = details_document(inspection.findings)
-    assert [item["outcome"] for item in document["items"]] == ["ready", "ready"]
+    assert [item["outcome"] for item in details(inspection)["items"]] == ["ready", "ready"]
+    assert details(Inspection()) == {
+        "schema": "https://evidencerun.dev/schemas/check-details/v1",
+        "check": "expected-resources",
+        "items": [],
+    }
 
 
 def test_selectors_become_text() -> None:

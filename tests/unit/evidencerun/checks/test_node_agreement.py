@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evidencerun import limits
 from evidencerun.checks.checkresult import Ending
-from evidencerun.checks.node_agreement import ASPECTS, NodeSummary, compare, details_document, summary
+from evidencerun.checks.node_agreement import ASPECTS, NodeSummary, compare, details, summary
 from evidencerun.checks.nodes_stream import node_entries
-from evidencerun.errors import InputError
+from evidencerun.errors import EvidenceError, WorldError
 from evidencerun.snapshot.nodes import NodeEntry, NodesDocument, NodeState
 from evidencerun.snapshot.report import (
     Dimension,
@@ -162,7 +165,7 @@ def test_a_node_that_has_not_reported_keeps_the_apis_words() -> None:
 
 
 def test_details_count_nodes_per_value() -> None:
-    document = details_document([node(1), node(2, values={"os": "debian 12"})])
+    document = details([node(1), node(2, values={"os": "debian 12"})])
     assert {"aspect": "os", "value": "debian 12", "nodes": 1} in document["items"]
 
 
@@ -190,20 +193,47 @@ def test_any_piece_size_gives_the_same_nodes(tmp_path_factory: pytest.TempPathFa
         '{"other": 1}',
         '{"nodes": {}}',
         '{"nodes": [{]}',
+        '{"nodes": [' + "[" * 100_000,
         "\xff",
     ],
 )
 def test_what_is_no_nodes_document_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "nodes.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(EvidenceError) as caught:
         list(node_entries(path))
     assert caught.value.code == "E7703"
 
 
 def test_a_document_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nodes\.json"):
+    with pytest.raises(WorldError) as caught:
         list(node_entries(tmp_path / "none"))
+    assert caught.value.code == "E7705"
+
+
+def test_one_entry_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NODE_ENTRY_MAX", limits.MIB)
+    path = tmp_path / "nodes.json"
+    path.write_text('{"nodes": ["')
+    os.truncate(path, 32 * limits.MIB)
+    tracemalloc.start()
+    try:
+        with pytest.raises(EvidenceError):
+            list(node_entries(path))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * limits.MIB
+
+
+def test_more_nodes_than_a_cluster_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "nodes.json"
+    path.write_bytes(NodesDocument(nodes=[entry(number=number) for number in range(3)]).to_bytes())
+    assert len(list(node_entries(path))) == 3
+    monkeypatch.setattr(limits, "NODES_MAX", 2)
+    with pytest.raises(EvidenceError) as caught:
+        list(node_entries(path))
+    assert caught.value.why == "more than 2 nodes"
 
 
 def test_members_before_the_nodes_are_stepped_over(tmp_path: Path) -> None:

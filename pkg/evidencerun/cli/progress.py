@@ -32,6 +32,11 @@ _NOT_ASKED: Final = frozenset({"NotRequested", "NotReached"})
 _TROUBLE: Final = "StoreUnavailable"
 """The one condition that is good when it is False, and not worth a row then."""
 _REASON_SHOWN: Final = 400
+_UNSEEN_SECONDS: Final = 15
+"""The operator writes its first word within a second or two."""
+_UNSEEN: Final = (
+    "  ?    the operator has not seen it yet; does it run? kubectl get pods -A -l app.kubernetes.io/component=operator"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -56,6 +61,8 @@ def describe(run: Mapping[str, Any], now: datetime) -> Description:
     name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
     words = [f"EvidenceRun {name}", verdict if finished else phase, status.get("summary") or "", _age(run, now)]
     rows = _condition_rows(conditions) + (_result_rows(metadata, status) if finished else ())
+    if not status and (_seconds(run, now) or 0) >= _UNSEEN_SECONDS:
+        rows = (_UNSEEN,)
     return Description(
         headline=clean("   ".join(word for word in words if word)),
         rows=rows,
@@ -144,10 +151,19 @@ def _mismatches(match: Mapping[str, Any]) -> str:
 
 def _age(run: Mapping[str, Any], now: datetime) -> str:
     """Return how long the run has taken: to its end if it has ended."""
+    seconds = _seconds(run, now)
+    if seconds is None:
+        return ""
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m{seconds:02}s" if hours else f"{minutes}m{seconds:02}s"
+
+
+def _seconds(run: Mapping[str, Any], now: datetime) -> int | None:
     status = run.get("status") or {}
     started = _time(run.get("metadata", {}).get("creationTimestamp"))
     if started is None:
-        return ""
+        return None
     ended = next(
         (
             _time(c.get("lastTransitionTime"))
@@ -156,9 +172,7 @@ def _age(run: Mapping[str, Any], now: datetime) -> str:
         ),
         None,
     )
-    minutes, seconds = divmod(max(0, int(((ended or now) - started).total_seconds())), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m{seconds:02}s" if hours else f"{minutes}m{seconds:02}s"
+    return max(0, int(((ended or now) - started).total_seconds()))
 
 
 def _time(text: Any) -> datetime | None:

@@ -31,6 +31,14 @@ def test_a_run_without_status_is_pending():
     assert description.exit_code == Exit.WAIT_TIMEOUT
 
 
+def test_a_run_that_nobody_takes_up_points_to_the_operator():
+    new = {"metadata": {"name": "demo", "namespace": "evidence", "creationTimestamp": "2026-09-01T10:01:20Z"}}
+    assert describe(new, NOW).rows == ()
+    (row,) = describe(new, NOW.replace(minute=2)).rows
+    assert "kubectl get pods -A -l app.kubernetes.io/component=operator" in row
+    assert describe({**new, "status": {"phase": "Pending"}}, NOW.replace(minute=2)).rows == ()
+
+
 def test_conditions_come_in_the_order_of_the_states():
     run = make_run(
         phase="Checking", conditions=[make_condition("Sealed", "Unknown"), make_condition("Accepted", "True")]

@@ -37,8 +37,8 @@ class PublicKey:
 
     @property
     def identity(self) -> str:
-        """The name of the signer who holds this key: `key:sha256:<64 hex>`."""
-        return f"key:sha256:{self.digest.hex()}"
+        """The name of the signer who holds this key (`signer_identity`)."""
+        return signer_identity(self.digest)
 
     def accepts(self, signature: bytes, data: bytes) -> bool:
         """Return whether `signature` (DER, in its one shortest form) is this key's over `data`."""
@@ -73,7 +73,7 @@ def load_public_key(pem: bytes, *, where: str = "") -> PublicKey:
 
 
 def signer_identity(spki_digest: bytes) -> str:
-    """Return `key:sha256:<64 hex>` for the SHA-256 of a SubjectPublicKeyInfo."""
+    """Return the name of whoever holds a key, `key:sha256:<64 hex>`; from the 32 bytes of its SPKI's SHA-256."""
     return f"key:sha256:{spki_digest.hex()}"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AICR's recipe-evidence predicate, versions 1 to 3 (AICR's format, sections 1.3 and 1.4).
+"""AICR's recipe-evidence predicate, versions 1 to 3.
 
 All three are read, version 3 is written. Members that this model does not know are left alone when reading, as in-toto
 asks of consumers; for bundles of our own the verifier compares the whole predicate with one that it derives itself.
@@ -16,12 +16,9 @@ from pydantic.alias_generators import to_camel
 from evidencerun.canonical import RecipePredicate
 from evidencerun.errors import EvidenceError
 
-PREDICATE_TYPES: Final = {
-    "https://aicr.run/recipe-evidence/v1": RecipePredicate.V1,
-    "https://aicr.run/recipe-evidence/v2": RecipePredicate.V2,
-    "https://aicr.run/recipe-evidence/v3": RecipePredicate.V3,
-}
+PREDICATE_TYPES: Final = {f"https://aicr.run/recipe-evidence/{version}": version for version in RecipePredicate}
 PREDICATE_TYPE: Final = "https://aicr.run/recipe-evidence/v3"
+"""The one that is written."""
 SCHEMA_VERSION: Final = "1.0.0"
 PRODUCER_PREFIX: Final = "evidencerun/"
 _SELECTION: Final = re.compile(r"[A-Za-z0-9._-]+=[A-Za-z0-9._-]+")

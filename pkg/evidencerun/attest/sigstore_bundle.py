@@ -9,7 +9,6 @@ SubjectPublicKeyInfo; it never confers trust, but it must be the key's.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Set
@@ -130,7 +129,7 @@ def _decode(value: object, where: str) -> bytes:
         _refuse(where, f"{_short(value)} found, base64 text expected")
     try:
         raw = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError) as fault:
+    except ValueError as fault:
         raise EvidenceError("E2011", f"{_WHAT} holds text that is not base64", where=where, why=str(fault)) from fault
     if _encode(raw) != value:
         _refuse(where, "the base64 text is not in its one canonical form")

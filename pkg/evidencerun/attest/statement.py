@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two in-toto statements over one predicate (DESIGN section 11; AICR's format, section 1.5).
+"""The two in-toto statements over one predicate (in-toto Statement v1).
 
 `statement.intoto.json` is unsigned and names the recipe; the signed payload stands only inside the attestation and
 names the OCI manifest and manifest.json.
@@ -49,7 +49,7 @@ def signed_payload(files: Mapping[str, bytes], oci_manifest_digest: str) -> byte
     `oci_manifest_digest` is `sha256:<hex>` of the artifact's manifest.
 
     Raises:
-        EvidenceError: E2021, statement.intoto.json cannot be read as one.
+        EvidenceError: E2020 or E2021, statement.intoto.json cannot be read as one.
         ValueError: the digest is no `sha256:` digest.
 
     """

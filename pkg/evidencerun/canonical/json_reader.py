@@ -54,29 +54,39 @@ def parse_json(
 
 
 def _check_structure(data: bytes, what: str, max_depth: int, max_values: int) -> None:
-    """Refuse deep nesting before the decoder recurses into it, and too many values before it makes them."""
-    depth, values = 0, 1
+    """Refuse deep nesting before the decoder recurses into it, and too many values before it makes them.
+
+    Half a gigabyte of quotes or of closing brackets is no JSON, and is not searched to its end.
+    """
+    depth, values, texts = 0, 1, 0
     # Commas in texts count here, which is fast and nearly always enough to see that there are not too many.
-    many = data.count(b",") + data.count(b"[") + data.count(b"{") >= max_values
-    for token in (_STRUCTURE_AND_COMMAS if many else _STRUCTURE).finditer(data):
+    marks = data.count(b",") + data.count(b"[") + data.count(b"{")
+    for token in (_STRUCTURE_AND_COMMAS if marks >= max_values else _STRUCTURE).finditer(data):
         mark = token.group()
         if mark in (b"[", b"{"):
             depth += 1
             values += 1
-            if depth > max_depth:
-                _refuse_at(token.start(), data, "E1108", f"{what} is nested too deeply", f"at most {max_depth} levels")
         elif mark in (b"]", b"}"):
             depth -= 1
         elif mark == b",":
             values += 1
+        else:
+            texts += 1
+        if depth > max_depth:
+            _refuse_at(token, "E1108", f"{what} is nested too deeply", f"at most {max_depth} levels are read")
         if values > max_values:
-            _refuse_at(token.start(), data, "E1107", f"{what} has too many values", f"at most {max_values}")
+            _refuse_at(token, "E1107", f"{what} has too many values", f"at most {max_values} are read")
+        if depth < 0:
+            _refuse_at(token, "E1106", f"{what} is no valid JSON", "a bracket closes that none has opened")
+        if texts > 2 * (marks + 1):
+            _refuse_at(token, "E1106", f"{what} is no valid JSON", "texts follow each other without a comma")
 
 
-def _refuse_at(start: int, data: bytes, code: str, what: str, most: str) -> NoReturn:
+def _refuse_at(token: re.Match[bytes], code: str, what: str, why: str) -> NoReturn:
+    start, data = token.start(), token.string
     line = data.count(b"\n", 0, start) + 1
     column = start - data.rfind(b"\n", 0, start)
-    _refuse(code, what, f"line {line}, column {column}", f"{most} are read")
+    _refuse(code, what, f"line {line}, column {column}", why)
 
 
 class _StrictDecoder:

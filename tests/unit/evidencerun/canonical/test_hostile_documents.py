@@ -42,6 +42,8 @@ documents = {
     "duplicate keys": (load_recipe, b"kind: a\\nkind: b\\n"),
     "a deep JSON": (lambda data: parse_json(data, what="x"), b'{"a":' * 200_000),
     "500,000 escaped quotes of JSON": (lambda data: parse_json(data, what="x"), b'"' + b'\\\\"' * 500_000),
+    "16 MB of closing brackets": (lambda data: parse_json(data, what="x", max_bytes=10**8), b"[" + b"]" * 16 * 10**6),
+    "16 MB of empty texts": (lambda data: parse_json(data, what="x", max_bytes=10**8), b"[" + b'""' * 8 * 10**6),
     "10^6 backslashes of JSON": (lambda data: parse_json(data, what="x"), b'"' + b'\\\\' * 999_999),
 }
 found = {}
@@ -87,6 +89,8 @@ def test_every_document_is_refused_by_name(measured: dict[str, dict[str, list[ob
         "duplicate keys": "E1109",
         "a deep JSON": "E1108",
         "500,000 escaped quotes of JSON": "E1106",
+        "16 MB of closing brackets": "E1106",
+        "16 MB of empty texts": "E1106",
         "10^6 backslashes of JSON": "E1106",
     }
 

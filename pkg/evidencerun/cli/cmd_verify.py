@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +13,9 @@ from evidencerun import limits
 from evidencerun.cli.bundle_input import read_bundle, read_input
 from evidencerun.cli.options import DurationType, output_option
 from evidencerun.errors import EvidenceError
-from evidencerun.verify.result import VerificationReport
+
+if TYPE_CHECKING:
+    from evidencerun.verify.result import VerificationReport
 
 
 @click.command()

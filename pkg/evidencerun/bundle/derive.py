@@ -37,8 +37,9 @@ from evidencerun.validation.verdict import (
     coverage_met,
     decide_verdict,
     derive_checks,
+    empty_phases,
     incomplete_reasons,
-    is_narrowed,
+    left_out,
 )
 
 
@@ -118,7 +119,8 @@ def conclude(
         overall=measured.match.overall,
         ready=measured.readiness.ready,
         coverage_met=nodes.coverage_met,
-        narrowed=is_narrowed(plan, recipe),
+        narrowed=left_out(plan, recipe),
+        empty=empty_phases(recipe),
         fingerprint_only=plan.spec.fingerprint_only,
     )
     # Complete is: would be Passed if every check that failed had passed. Failing is another question.

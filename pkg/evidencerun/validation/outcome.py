@@ -46,6 +46,8 @@ class Reason(StrEnum):
     """Pressure on the node, preemption or a taint."""
     NODE_LOST = "node-lost"
     POD_DELETED = "pod-deleted"
+    INTERRUPTED = "interrupted"
+    """Ended by something that is not the check's own doing, for which there is no other word here."""
     RUN_ENDED = "run-ended"
     """The run was cancelled or its deadline came while the check was under way."""
     IMAGE_PULL = "image-pull"
@@ -124,6 +126,9 @@ _INTERVENTIONS: Final[Mapping[str, Reason]] = {
 }
 """The API's words for endings that are not the check's own. They outweigh the exit code: a check that exits 0 while it
 is being killed has not passed."""
+_BY_ITSELF: Final = frozenset({"", "Completed", "Error"})
+"""The words for a container that ended by itself. Only with these does an exit code count: what another word means,
+from a newer kubelet or another runtime, is not known."""
 
 _CRASH: Final = re.compile(
     r"^(?:panic: |fatal error: |goroutine \d+ \[|Traceback \(most recent call last\):)", re.MULTILINE
@@ -162,6 +167,8 @@ def _status(ending: ContainerEnding, stated: str) -> tuple[CheckStatus, Reason]:
         return CheckStatus.OTHER, Reason.NOT_STARTED if late else intervention
     if ending.signal:
         return CheckStatus.OTHER, Reason.SIGNAL
+    if ending.exit_code is not None and ending.reason not in _BY_ITSELF:
+        return CheckStatus.OTHER, Reason.INTERRUPTED
     match ending.exit_code:
         case None:
             return CheckStatus.OTHER, Reason.NO_ENDING if began(ending) else Reason.NOT_STARTED
@@ -188,7 +195,7 @@ def ending_contradiction(ending: ContainerEnding, status: CheckStatus, reason: s
     """
     if reason == Reason.NOT_STARTED and began(ending):
         return "its container started, and its reason says that it did not"
-    disturbed = ending.signal or ending.reason in _INTERVENTIONS
+    disturbed = ending.signal or ending.reason not in _BY_ITSELF
     by_code = None if disturbed else {0: CheckStatus.PASSED, 1: CheckStatus.FAILED}.get(ending.exit_code or 0)
     if ending.exit_code is None:
         by_code = None
@@ -214,10 +221,10 @@ def shown_reason(reason: str, extra: Mapping[str, str]) -> str:
 def began(ending: ContainerEnding) -> bool:
     """Return whether the check's container really started: what `executed` counts, everywhere.
 
-    A start was seen, or an exit code that the container gave by itself. With one of the API's words for endings that
-    are not its own an exit code shows nothing: runtimes and kubelets give one to containers that never ran.
+    A start was seen, or an exit code that the container gave by itself. With another word for the ending an exit code
+    shows nothing: runtimes and kubelets give one to containers that never ran.
     """
-    return bool(ending.started_at) or (ending.exit_code is not None and ending.reason not in _INTERVENTIONS)
+    return bool(ending.started_at) or (ending.exit_code is not None and ending.reason in _BY_ITSELF)
 
 
 _SENTENCES: Final[Mapping[Reason, str]] = {
@@ -228,6 +235,7 @@ _SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.EVICTED: "its pod was evicted",
     Reason.NODE_LOST: "its node was lost",
     Reason.POD_DELETED: "its pod was deleted while it ran",
+    Reason.INTERRUPTED: "it did not end by itself",
     Reason.RUN_ENDED: "the run ended while it was under way",
     Reason.IMAGE_PULL: "its image could not be pulled",
     Reason.START_ERROR: "its container could not be started",

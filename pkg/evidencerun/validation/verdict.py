@@ -15,6 +15,7 @@ from evidencerun.fingerprint import Overall
 from evidencerun.recipe import Recipe
 from evidencerun.validation.outcome import Reason
 from evidencerun.validation.plan import PlannedCheck
+from evidencerun.validation.spec import Phase
 from evidencerun.validation.storeapi import AttemptView, CheckCounts, CheckStatus, SealReason, Verdict
 
 
@@ -43,8 +44,8 @@ class CheckRecord:
 class VerdictInputs:
     """Everything that a verdict stands on.
 
-    `overall` and `ready` are None as long as the run was never evaluated. `narrowed` is true if the run looked at less
-    than the recipe declares.
+    `overall` and `ready` are None as long as the run was never evaluated. `narrowed` names the checks that the recipe
+    declares and the run leaves out; `empty` says what of the recipe's validation no check can stand for.
     """
 
     seal_reason: SealReason
@@ -52,7 +53,8 @@ class VerdictInputs:
     overall: Overall | None
     ready: bool | None
     coverage_met: bool
-    narrowed: bool
+    narrowed: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
     fingerprint_only: bool = False
     rejected: bool = False
 
@@ -104,7 +106,8 @@ def _run_reasons(inputs: VerdictInputs) -> Iterable[str]:
 
 def _check_reasons(inputs: VerdictInputs) -> Iterable[str]:
     if inputs.narrowed:
-        yield "the run was narrowed to less than the recipe declares"
+        yield f"the run was narrowed to less than the recipe declares: without {', '.join(inputs.narrowed)}"
+    yield from inputs.empty
     if not inputs.checks:
         yield "no check is declared"
     elif not any(check.status is CheckStatus.PASSED for check in inputs.checks):
@@ -182,15 +185,23 @@ def _without_attempt(check: PlannedCheck, *, ended: bool) -> tuple[CheckStatus, 
     return (CheckStatus.OTHER, Reason.NOT_RUN.value) if ended else (CheckStatus.PENDING, "")
 
 
-def is_narrowed(plan: Planned, recipe: Recipe) -> bool:
-    """Return whether the run looks at less than the recipe declares: a check excluded, or not planned at all.
+def left_out(plan: Planned, recipe: Recipe) -> tuple[str, ...]:
+    """Return what the recipe declares and the run does not look at, as phase/check: excluded, or not planned at all."""
+    planned = {(check.phase.value, check.name) for check in plan.checks if not check.excluded}
+    excluded = {(check.phase.value, check.name) for check in plan.checks if check.excluded}
+    declared = {(phase.value, name) for phase in Phase for name in recipe.phase(phase).checks}
+    return tuple(f"{phase}/{name}" for phase, name in sorted((declared | excluded) - planned))
 
-    A run that takes the fingerprint only is not narrowed: its verdict says so itself.
-    """
-    if any(check.excluded for check in plan.checks):
-        return True
-    planned = {(check.phase.value, check.name) for check in plan.checks}
-    declared = {
-        (phase, name) for phase, content in recipe.phases.items() for name in content.checks if phase != "readiness"
-    }
-    return not declared <= planned
+
+def empty_phases(recipe: Recipe) -> tuple[str, ...]:
+    """Return why parts of the recipe's validation pass unseen, whatever the run does: no check stands for them."""
+    found = [
+        f"phase {phase} of the recipe declares no check"
+        for phase in Phase
+        if phase in recipe.phases and not recipe.phase(phase).checks
+    ]
+    if recipe.phase("readiness").checks:
+        found.append("phase readiness of the recipe declares checks, and nothing runs checks of that phase")
+    strange = [field.path.partition(".")[2] for field in recipe.unknown_fields if field.path.startswith("validation.")]
+    found += [f"phase {name[:60]} of the recipe is not known" for name in strange if "." not in name]
+    return tuple(found)

@@ -54,6 +54,9 @@ def never(reason: str = "", message: str = "") -> ContainerEnding:
         (ended(137, "Error"), "", "other", "signal"),
         (ended(143, "Error"), "", "other", "signal"),
         (ended(0, "Completed", signal=15), "", "other", "signal"),
+        (ended(0, "Shutdown"), "", "other", "interrupted"),
+        (ended(1, "seccomp killed"), "", "other", "interrupted"),
+        (ended(2, "Unknown", "no GPU nodes"), "", "other", "interrupted"),
         (ended(137, "DeadlineExceeded"), "", "other", "timeout"),
         (ended(0, "DeadlineExceeded"), "", "other", "timeout"),
         (ended(2, "DeadlineExceeded", "context canceled"), "", "other", "timeout"),
@@ -143,6 +146,7 @@ def test_only_an_exit_code_of_0_that_nobody_brought_about_passes(ending, log):
     outcome = judge(ending, log_tail=log)
     if outcome.status is CheckStatus.PASSED:
         assert (ending.exit_code, ending.signal or 0) == (0, 0)
+        assert ending.reason in ("", "Completed", "Error")
     if outcome.status is CheckStatus.FAILED:
         assert ending.exit_code == 1
     if outcome.status is CheckStatus.SKIPPED:
@@ -150,6 +154,7 @@ def test_only_an_exit_code_of_0_that_nobody_brought_about_passes(ending, log):
         assert outcome.message.strip()
     assert (outcome.reason is Reason.NONE) is (outcome.status in (CheckStatus.PASSED, CheckStatus.FAILED))
     assert outcome.status is not CheckStatus.PENDING
+    assert ending_contradiction(ending, outcome.status, outcome.reason) == ""
 
 
 def test_a_skip_reason_may_come_from_elsewhere():

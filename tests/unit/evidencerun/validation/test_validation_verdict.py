@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evidencerun.fingerprint import Overall
+from evidencerun.recipe import load_recipe
 from evidencerun.validation.plan import PlannedCheck
 from evidencerun.validation.spec import CatalogEntry
 from evidencerun.validation.storeapi import AttemptState, AttemptView, CheckStatus, SealReason, Verdict
@@ -18,8 +19,9 @@ from evidencerun.validation.verdict import (
     coverage_met,
     decide_verdict,
     derive_checks,
+    empty_phases,
     incomplete_reasons,
-    is_narrowed,
+    left_out,
 )
 
 PASSED = CheckRecord(name="a", phase="deployment", status=CheckStatus.PASSED, executed=True, attempts=1)
@@ -33,7 +35,6 @@ GOOD = VerdictInputs(
     overall=Overall.MATCHED,
     ready=True,
     coverage_met=True,
-    narrowed=False,
 )
 
 
@@ -64,13 +65,15 @@ class Planned:
         ({"checks": (PASSED, replace(SKIPPED, reason="excluded"))}, "Incomplete"),
         ({"checks": (PASSED, replace(OTHER, reason="not-in-catalog"))}, "Incomplete"),
         ({"checks": (PASSED, replace(OTHER, reason="not-run"))}, "Incomplete"),
-        ({"narrowed": True}, "Incomplete"),
+        ({"narrowed": ("deployment/x",)}, "Incomplete"),
+        ({"empty": ("phase conformance of the recipe declares no check",)}, "Incomplete"),
         ({"coverage_met": False}, "Incomplete"),
         ({"overall": Overall.UNPROVEN}, "Incomplete"),
         ({"overall": None, "ready": None}, "Incomplete"),
         ({"seal_reason": SealReason.DEADLINE}, "Incomplete"),
         ({"fingerprint_only": True}, "FingerprintOnly"),
         ({"fingerprint_only": True, "checks": ()}, "FingerprintOnly"),
+        ({"fingerprint_only": True, "narrowed": ("deployment/x",)}, "FingerprintOnly"),
         ({"fingerprint_only": True, "checks": (replace(OTHER, reason="not-run"),)}, "FingerprintOnly"),
         ({"fingerprint_only": True, "coverage_met": False}, "Incomplete"),
         ({"fingerprint_only": True, "overall": Overall.UNPROVEN}, "Incomplete"),
@@ -99,7 +102,8 @@ INPUTS = st.builds(
     overall=st.none() | st.sampled_from(Overall),
     ready=st.none() | st.booleans(),
     coverage_met=st.booleans(),
-    narrowed=st.booleans(),
+    narrowed=st.sampled_from([(), ("deployment/x",)]),
+    empty=st.sampled_from([(), ("phase conformance of the recipe declares no check",)]),
     fingerprint_only=st.booleans(),
     rejected=st.booleans(),
 )
@@ -137,6 +141,7 @@ def test_nothing_passes_by_doing_nothing(inputs):
         assert statuses <= {CheckStatus.PASSED, CheckStatus.SKIPPED}
         assert not any(check.mandatory for check in inputs.checks if check.status is CheckStatus.SKIPPED)
         assert not inputs.narrowed
+        assert not inputs.empty
 
 
 @given(st.lists(RECORDS, max_size=8))
@@ -219,21 +224,45 @@ def test_before_the_end_a_check_without_attempt_is_pending():
 
 
 @pytest.mark.parametrize(
-    ("checks", "narrowed"),
+    ("checks", "missing"),
     [
-        ([planned("a"), planned("b")], False),
-        ([planned("a"), planned("b"), planned("more")], False),
-        ([planned("a"), planned("b", catalogued=False)], False),
-        ([planned("a"), planned("b", excluded=True)], True),
-        ([planned("a")], True),
-        ([], True),
+        ([planned("a"), planned("b")], ()),
+        ([planned("a"), planned("b"), planned("more")], ()),
+        ([planned("a"), planned("b", catalogued=False)], ()),
+        ([planned("a"), planned("b", excluded=True)], ("deployment/b",)),
+        ([planned("a")], ("deployment/b",)),
+        ([], ("deployment/a", "deployment/b")),
     ],
 )
-def test_narrowing_is_seen_against_the_recipe_itself(cluster, checks, narrowed):
+def test_narrowing_is_seen_against_the_recipe_itself_and_named(cluster, checks, missing):
     recipe = cluster.recipe(checks={"deployment": ["a", "b"]})
-    assert is_narrowed(Planned(checks), recipe) is narrowed
+    assert left_out(Planned(checks), recipe) == missing
+    reasons = incomplete_reasons(replace(GOOD, narrowed=missing))
+    assert all(name in reasons[0] for name in missing)
 
 
 def test_a_recipe_without_checks_is_not_narrowed_and_does_not_pass(cluster):
-    assert not is_narrowed(Planned([]), cluster.recipe())
+    assert not left_out(Planned([]), cluster.recipe())
     assert decide_verdict(replace(GOOD, checks=derive_checks(Planned([]), []))) is Verdict.INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    ("validation", "words"),
+    [
+        ("    deployment: {checks: [a]}", []),
+        ("    readiness: {constraints: [{name: OS.release.ID, value: ubuntu}]}\n    deployment: {checks: [a]}", []),
+        ("    deployment: {checks: [a]}\n    conformance: {checks: []}", ["phase conformance of the recipe declares no"]),
+        ("    deployment: {checks: [a]}\n    conformance: {}", ["phase conformance of the recipe declares no check"]),
+        (
+            "    performance: {constraints: [{name: nccl-all-reduce-bw, value: '>= 300'}]}",
+            ["performance of the recipe declares no check"],
+        ),
+        ("    readiness: {checks: [a]}\n    deployment: {checks: [a]}", ["nothing runs checks of that phase"]),
+        ("    deployment: {checks: [a]}\n    security: {checks: [b]}", ["phase security of the recipe is not known"]),
+    ],
+)
+def test_a_phase_that_no_check_stands_for_does_not_pass(cluster, validation, words):
+    text = cluster.recipe().canonical + f"validation:\n{validation}\n".encode()
+    found = empty_phases(load_recipe(text))
+    assert len(found) == len(words)
+    assert all(word in reason for word, reason in zip(words, found, strict=True))

@@ -33,6 +33,8 @@ KFD_SIGNAL: Final = "kfd.device"
 """The one whose raw text is a list of `vendor:device` with their numbers."""
 GPU_RESOURCES: Final = ("nvidia.com/gpu", "amd.com/gpu")
 _COUNT: Final = re.compile(r" x[0-9]+$")
+_KINDS_MAX: Final = 32
+"""Kinds of accelerators in one node; slots for devices number sixteen at most."""
 _FLOOR: Final = {
     Level.API: Tier.CLOUD,
     Level.KERNEL: Tier.KERNEL,
@@ -152,8 +154,9 @@ def vendor_observations(report: NodeReport) -> Iterator[Observation]:
 
 
 def uncounted(raw: str) -> list[str]:
-    """Return the different values of `a x2, b x1`."""
-    return sorted({_COUNT.sub("", part) for part in raw.split(", ") if part})
+    """Return the different values of `a x2, b x1`; a text of more kinds than a node can have is taken as one."""
+    found = sorted({_COUNT.sub("", part) for part in raw.split(", ") if part})
+    return found if len(found) <= _KINDS_MAX else [raw]
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -49,7 +49,9 @@ class Accelerators:
         tokens = _tokens(name)
         if whole := self.by_name.get(" ".join(tokens)):
             return whole
-        hits = {hit.value: hit for run, hit in self.token_runs if _contains(tokens, run)}
+        # Asked of the first token alone for most rows: what a node reports as a name may have thousands.
+        present = set(tokens)
+        hits = {hit.value: hit for run, hit in self.token_runs if run[0] in present and _contains(tokens, run)}
         return next(iter(hits.values())) if len(hits) == 1 else None
 
     def satisfies(self, word: str, value: str) -> bool:

@@ -17,6 +17,8 @@ from evidencerun.snapshot.topology import node_item
 
 Readings = Sequence[tuple[str, Mapping[str, Scalar]]]
 """(node name, its data) of every node that reported; a node without the subtype has empty data."""
+_Ranked = list[tuple[str, list[str]]]
+"""Values as they are spelled, with the nodes that have them."""
 
 
 def merge_readings(name: str, readings: Readings) -> Subtype:
@@ -47,12 +49,15 @@ class _Merged:
         self._cut = 0
 
     def add(self, key: str, values: Mapping[tuple[type, Scalar], list[str]]) -> None:
-        """Take one key with the nodes of each of its values."""
+        """Take one key with the nodes of each of its values.
+
+        A node may send any number of keys, so all the nodes are only looked at for a key that is taken.
+        """
         (_, first), nodes = next(iter(values.items()))
         agreed = len(values) == 1 and len(nodes) == len(self._everybody)
-        records = [] if agreed else self._disagreement(key, values)
-        size = len(key.encode()) + sum(len(item.context["value"].encode()) for item in records)
-        size += len(str(first).encode()) if agreed else 0
+        shown, rest = ([], []) if agreed else self._ranked(values)
+        texts = [str(first)] if agreed else [text for text, _ in shown] + ([_others(rest)] if rest else [])
+        size = len(key.encode()) + sum(len(text.encode()) for text in texts)
         taken = len(self._agreed) + len(self._records)
         if taken >= limits.SUBTYPE_KEYS_MAX or self._bytes + size > limits.SUBTYPE_BYTES_MAX:
             self._cut += 1
@@ -61,8 +66,8 @@ class _Merged:
         if agreed:
             self._agreed[key] = first
         else:
-            self._records[key] = records
-            self._items += len(records)
+            self._records[key] = self._disagreement(key, shown, rest)
+            self._items += len(self._records[key])
 
     def subtype(self, name: str) -> Subtype:
         """Return what was taken, in the order of the keys, and a record of what was not."""
@@ -72,23 +77,29 @@ class _Merged:
             items.append(Item(context=context, data={"key-count": self._cut}))
         return Subtype(name=name, data=self._agreed, items=tuple(items))
 
-    def _disagreement(self, key: str, values: Mapping[tuple[type, Scalar], list[str]]) -> list[Item]:
+    def _ranked(self, values: Mapping[tuple[type, Scalar], list[str]]) -> tuple[_Ranked, _Ranked]:
+        """Return the values that are listed one by one, the most frequent first, and the others."""
         by_text: dict[str, list[str]] = {}
         for (_, value), nodes in values.items():
             by_text.setdefault(spelled(value), []).extend(nodes)
         ranked = sorted(by_text.items(), key=lambda pair: (-len(pair[1]), pair[0]))
         # Values that are as many as the nodes are noise; one record says so when the room for items is used up.
         room = limits.CONFLICT_VALUES_MAX if self._items < limits.CONFLICT_ITEMS_MAX else 0
-        items = [_record(key, "value", text, nodes) for text, nodes in ranked[:room]]
-        if rest := ranked[room:]:
-            items.append(
-                _record(key, OTHERS_KIND, f"{len(rest)} more values", [node for _, nodes in rest for node in nodes])
-            )
-        carrying = {node for nodes in by_text.values() for node in nodes}
+        return ranked[:room], ranked[room:]
+
+    def _disagreement(self, key: str, shown: _Ranked, rest: _Ranked) -> list[Item]:
+        items = [_record(key, "value", text, nodes) for text, nodes in shown]
+        if rest:
+            items.append(_record(key, OTHERS_KIND, _others(rest), [node for _, nodes in rest for node in nodes]))
+        carrying = {node for _, nodes in (*shown, *rest) for node in nodes}
         if len(carrying) < len(self._everybody):
             lacking = [node for node in self._everybody if node not in carrying]
             items.append(_record(key, ABSENT_KIND, "", lacking))
         return items
+
+
+def _others(rest: _Ranked) -> str:
+    return f"{len(rest)} more values"
 
 
 def _record(key: str, kind: str, value: str, nodes: list[str]) -> Item:

@@ -6,7 +6,8 @@ from importlib import resources
 
 import pytest
 
-from evidencerun.fingerprint.accelerator_signals import label_observations
+from evidencerun.fingerprint import tables
+from evidencerun.fingerprint.accelerator_signals import label_observations, uncounted
 from evidencerun.fingerprint.node_view import Aspect
 from evidencerun.fingerprint.os_signals import os_observations
 from evidencerun.fingerprint.resolve import resolve_node
@@ -152,6 +153,20 @@ def test_product_names_are_read_by_whole_tokens(name, value):
 )
 def test_names_that_are_close_or_ambiguous_are_no_product(name):
     assert accelerators().named(name) is None
+
+
+def test_a_long_text_is_compared_with_the_rows_that_begin_like_a_part_of_it(monkeypatch):
+    compared = []
+    monkeypatch.setattr(tables, "_contains", lambda tokens, run: compared.append(run[0]))
+    assert accelerators().named("A " * 2000) is None
+    assert accelerators().named("A " * 2000 + "H100") is None
+    assert set(compared) == {"H100"}
+
+
+def test_a_node_with_more_kinds_of_accelerators_than_slots_is_read_as_one_text():
+    kinds = [f"GPU {number:02}" for number in range(33)]
+    assert uncounted(", ".join(f"{kind} x2" for kind in kinds[:32])) == kinds[:32]
+    assert uncounted(", ".join(kinds)) == [", ".join(kinds)]
 
 
 @pytest.mark.parametrize("value", [*ASKED_ACCELERATORS, "none"])

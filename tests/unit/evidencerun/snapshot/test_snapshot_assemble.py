@@ -5,6 +5,7 @@ import pytest
 
 from evidencerun import limits
 from evidencerun.constraint import Absent, Conflicting, GpuNodeLabels, Value
+from evidencerun.snapshot import merging
 from evidencerun.snapshot.coverage import coverage_of
 from evidencerun.snapshot.document import Item
 from evidencerun.snapshot.read import load_snapshot
@@ -178,6 +179,18 @@ def test_one_node_cannot_fill_the_snapshot(cluster):
     assert sysctl.items[-1].context["note"] == "cut"
     assert snapshot.reading("OS.sysctl./proc/sys/kernel/shmall") == Value("1")
     assert load_snapshot(snapshot.to_yaml()) == snapshot
+
+
+@pytest.mark.parametrize("filling", [0, 255])
+def test_of_a_flood_of_keys_only_those_that_are_taken_cost_a_look_at_every_node(cluster, monkeypatch, filling):
+    made = []
+    one = merging._record
+    monkeypatch.setattr(merging, "_record", lambda *words: made.append(words[0]) or one(*words))
+    flood = {f"a{number:03}": "y" * 4096 for number in range(filling)}
+    flood |= {f"k{number}": "x" * 4096 if filling else "x" for number in range(5 * limits.SUBTYPE_KEYS_MAX)}
+    cluster.snapshot(cluster.nodes(cluster.node(1, readings={"OS.grub": flood}), cluster.node(2)))
+    assert len(set(made)) <= limits.SUBTYPE_KEYS_MAX
+    assert len(made) <= 2 * len(set(made))
 
 
 def test_long_values_are_bounded_and_the_cut_is_stated(cluster):

@@ -16,10 +16,9 @@ from evidencerun import __version__
 from evidencerun.attest.keys import PublicKey, load_public_key
 from evidencerun.canonical import RecipePredicate, canonical_recipe_digest, canonical_yaml
 from evidencerun.errors import Error, EvidenceError, InputError
-from evidencerun.fingerprint import Facet, Fingerprint, Status
 from evidencerun.recipe import load_recipe
-from evidencerun.snapshot.report import Tier
 from evidencerun.validation.storeapi import CheckStatus, Verdict
+from evidencerun.verify.claims import disclosures, hardware_claim, match_sentence, not_derived, warnings
 from evidencerun.verify.duties import DutiesResult, verify_unsigned
 from evidencerun.verify.questions import Interrogation
 from evidencerun.verify.recipe_difference import recipe_differences
@@ -152,7 +151,8 @@ def _complete(asked: Interrogation, duties: DutiesResult, _: Demands) -> None:
     )
     reasons = list(end.incomplete)
     if end.verdict is Verdict.NOT_READY:
-        reasons = [f"not ready: {row}" for row in _unmet(duties)]
+        # A run may have been sealed as not ready while nothing in it says so: then that is the reason.
+        reasons = [f"not ready: {row}" for row in _unmet(duties)] or reasons
     elif end.verdict is Verdict.FINGERPRINT_ONLY:
         reasons = ["only the fingerprint was taken; no check was asked to run"]
     if reasons:
@@ -185,11 +185,8 @@ def _passed(asked: Interrogation, duties: DutiesResult, _: Demands) -> None:
     end = duties.derived.conclusion
     match end.verdict:
         case Verdict.PASSED:
-            asked.yes(
-                f"{end.counts.passed} passed, and the cluster is what the recipe asks for",
-                *_skips(duties),
-                *_retried(duties),
-            )
+            match = duties.derived.measured.match
+            asked.yes(f"{end.counts.passed} passed, and {match_sentence(match)}", *disclosures(duties.ours, match))
         case Verdict.MISMATCHED:
             rows = [
                 f"{row.name}: recipe {row.recipe}, cluster {row.observed}: {row.describe()}"
@@ -200,36 +197,28 @@ def _passed(asked: Interrogation, duties: DutiesResult, _: Demands) -> None:
             asked.no(Outcome.CHECKS_FAILED, "E2501", f"{end.counts.failed} failed", *_failed(duties))
 
 
-def _skips(duties: DutiesResult) -> list[str]:
-    checks = duties.record.checks if duties.record else []
-    return [
-        f"skipped: {check.phase.value}/{check.name}" + (f": {check.message}" if check.message else "")
-        for check in checks
-        if check.status is CheckStatus.SKIPPED
-    ]
-
-
-def _retried(duties: DutiesResult) -> list[str]:
-    checks = duties.record.checks if duties.record else []
-    retried = [check for check in checks if len(check.attempts) > 1]
-    return [f"retried: {c.phase.value}/{c.name}: {', then '.join(a.status for a in c.attempts)}" for c in retried]
-
-
 def _recent(asked: Interrogation, duties: DutiesResult, demands: Demands) -> None:
     if demands.max_age is None:
         asked.skip("give a greatest age with --max-age to ask")
         return
-    text = duties.statement.predicate.attested_at
-    try:
-        attested = datetime.fromisoformat(text)
-        age = (demands.now - attested.replace(tzinfo=attested.tzinfo or UTC)).total_seconds()
-    except ValueError:
-        asked.no(Outcome.STALE, "E2603", f"the signer's time cannot be read: {text}")
-        return
+    texts = [duties.statement.predicate.attested_at]
+    if duties.record is not None:
+        # Old reports do not become recent by being sealed anew.
+        texts.append(duties.record.seal.taken_at)
+    ages = []
+    for text in texts:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            asked.no(Outcome.STALE, "E2603", f"the signer's time cannot be read: {text}")
+            return
+        ages.append((demands.now - moment.replace(tzinfo=moment.tzinfo or UTC)).total_seconds())
+        if ages[-1] < -_CLOCK_SKEW:
+            asked.no(Outcome.STALE, "E2602", f"the signer's clock says {text}, which is in the future")
+            return
+    age = max(ages)
     detail = f"{_span(age)} old by the signer's clock, limit {_span(demands.max_age)}"
-    if age < -_CLOCK_SKEW:
-        asked.no(Outcome.STALE, "E2602", f"the signer's clock says {text}, which is in the future")
-    elif age > demands.max_age:
+    if age > demands.max_age:
         asked.no(Outcome.STALE, "E2601", detail)
     else:
         asked.yes(detail)
@@ -260,8 +249,8 @@ def _report(asked: Interrogation, duties: DutiesResult, signature: Signature, ar
         signer=Signer(identity=signature.identity, verified=signature.verified)
         if isinstance(signature, Signed)
         else None,
-        warnings=_warnings(duties),
-        not_derived=[*duties.not_derived, "the OCI manifest that the signature names"],
+        warnings=warnings(duties),
+        not_derived=not_derived(duties),
         does_not_prove=list(_DOES_NOT_PROVE),
         verifier=__version__,
     )
@@ -303,25 +292,3 @@ def _subject(duties: DutiesResult, artifact: str) -> Subject:
         run_uid=record.plan.run.uid if record else "",
         sealed_at=predicate.attested_at,
     )
-
-
-def _warnings(duties: DutiesResult) -> list[str]:
-    found = []
-    if duties.foreign_page:
-        found.append("VERIFY.md is not the text that belongs there: do not follow it")
-    if duties.derived and duties.derived.measured.fingerprint.shared_kernel:
-        found.append("several nodes share one kernel: they are one machine, and were counted once")
-    if duties.recipe.unknown_fields:
-        found.append(f"the recipe has {len(duties.recipe.unknown_fields)} fields that this version does not know")
-    return found
-
-
-def hardware_claim(found: Fingerprint) -> str:
-    """Return the one sentence on what the evidence says about accelerators."""
-    facet: Facet = found.accelerator
-    if facet.status is Status.RESOLVED and facet.value == "none":
-        return "accelerator none: nothing is claimed about GPUs"
-    if facet.status is not Status.RESOLVED:
-        return f"accelerator {facet.describe()}: nothing is proven about GPUs"
-    signed = "signed by hardware or cloud" if facet.tier is Tier.SIGNED else "read on the nodes, not signed by hardware"
-    return f"accelerator {facet.value} on {found.gpu_node_count} nodes, {signed}"

@@ -251,7 +251,10 @@ def test_a_recipe_without_checks_is_not_narrowed_and_does_not_pass(cluster):
     [
         ("    deployment: {checks: [a]}", []),
         ("    readiness: {constraints: [{name: OS.release.ID, value: ubuntu}]}\n    deployment: {checks: [a]}", []),
-        ("    deployment: {checks: [a]}\n    conformance: {checks: []}", ["phase conformance of the recipe declares no"]),
+        (
+            "    deployment: {checks: [a]}\n    conformance: {checks: []}",
+            ["phase conformance of the recipe declares no"],
+        ),
         ("    deployment: {checks: [a]}\n    conformance: {}", ["phase conformance of the recipe declares no check"]),
         (
             "    performance: {constraints: [{name: nccl-all-reduce-bw, value: '>= 300'}]}",

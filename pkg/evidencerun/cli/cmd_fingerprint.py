@@ -68,6 +68,8 @@ def fingerprint(snapshot: Path, nodes: Path | None, output: str) -> int:
 
 
 def _lines(found: Fingerprint) -> Iterator[str]:
+    from evidencerun.bundle.escape import plain_text
+
     scope = found.scope
     machines = f"{scope.machines} machine{'' if scope.machines == 1 else 's'}"
     yield f"{'Nodes':<12} {scope.reported} of {scope.targeted} looked at, {machines}"
@@ -90,7 +92,7 @@ def _lines(found: Fingerprint) -> Iterator[str]:
     for title, facet in facets.items():
         yield from _facet_lines(title, facet)
     if found.trust.synthetic:
-        yield f"{'Synthetic':<12} {'; '.join(found.trust.markers)}"
+        yield f"{'Synthetic':<12} {'; '.join(plain_text(marker) for marker in found.trust.markers)}"
     shown = {facet.tier for facet in facets.values() if facet.tier is not None and facet.source}
     if shown:
         yield ""

@@ -10,10 +10,13 @@ from pathlib import Path
 import click
 
 from evidencerun import limits
+from evidencerun.bundle.escape import plain_text
 from evidencerun.canonical import RecipePredicate, canonical_recipe_digest, canonical_yaml, sha256_hex
 from evidencerun.cli.exits import Exit
 from evidencerun.errors import InputError
 
+_LINE_MAX = 4096
+"""Characters of one line; names in a recipe may be longer than anybody reads."""
 _FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 
 
@@ -70,7 +73,7 @@ def lint(files: tuple[Path, ...]) -> int:
     def report(path: Path, data: bytes) -> bool:
         findings = recipes.lint(recipes.load_recipe(data))
         for finding in findings:
-            click.echo(f"{path}: {finding}")
+            click.echo(plain_text(f"{path}: {finding}", at_most=_LINE_MAX))
         if not findings:
             click.echo(f"{path}: no findings: no unread constraint, no unknown name, no unknown check")
         return not any(finding.level is recipes.Level.ERROR for finding in findings)
@@ -99,6 +102,6 @@ def _for_each(files: tuple[Path, ...], handle: Callable[[Path, bytes], bool]) ->
             click.echo(f"{path}: cannot be read ({fault.strerror})", err=True)
             good = False
         except InputError as fault:
-            click.echo(f"{path}: {fault.code} {' '.join(str(fault).split())}", err=True)
+            click.echo(plain_text(f"{path}: {fault.code} {' '.join(str(fault).split())}", at_most=_LINE_MAX), err=True)
             good = False
     return Exit.ACCEPTED if good else Exit.USAGE

@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Final, NoReturn
 
+from evidencerun import limits
 from evidencerun.canonical import Mapping, Node, Scalar, ScalarStyle, Sequence, key_text, scalar_value
 from evidencerun.errors import InputError
 
@@ -40,12 +41,16 @@ class Fields:
             return
         if not isinstance(node, Mapping):
             refuse("E1201", f"{path or 'the document'} is {_kind(node)}", node, why="a mapping is expected")
+        present = {key_text(key) for key, _ in node.pairs}
         for key, value in node.pairs:
             if not isinstance(key, Scalar):
                 refuse("E1201", f"{path or 'the document'} has a key that is {_kind(key)}", key, why="names are texts")
             self._members[key_text(key)] = value
             if key.text not in known:
-                self._check_misspelling(key, node, known)
+                if len(unknown) >= limits.UNKNOWN_FIELDS_MAX:
+                    why = f"more than {limits.UNKNOWN_FIELDS_MAX} fields are not known"
+                    refuse("E1203", f"{self.at(key.text)[:200]} is not a known field", key, why=why)
+                self._check_misspelling(key, present, known)
                 unknown.append((self.at(key.text), key))
 
     def at(self, name: str) -> str:
@@ -99,8 +104,7 @@ class Fields:
             found.append(item.text)
         return tuple(found)
 
-    def _check_misspelling(self, key: Scalar, node: Mapping, known: frozenset[str]) -> None:
-        present = {key_text(other) for other, _ in node.pairs}
+    def _check_misspelling(self, key: Scalar, present: set[str], known: frozenset[str]) -> None:
         folded = {name.lower(): name for name in sorted(known - present)}
         close = difflib.get_close_matches(key.text.lower()[:64], folded, n=1, cutoff=_CLOSE_ENOUGH)
         if close:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from evidencerun import limits
 from evidencerun.canonical import Node
 from evidencerun.constraint import Constraint, Severity
 from evidencerun.errors import InputError
@@ -44,20 +45,26 @@ def read_phases(top: Fields, unknown: list[tuple[str, Node]]) -> dict[str, Phase
         node = fields.member(name)
         if node is not None:
             phases[name] = _phase(Fields(node, fields.at(name), _PHASE_FIELDS, unknown), unknown)
+    declared = sum(len(phase.checks) for phase in phases.values())
+    if declared > limits.CTRF_TESTS_MAX:
+        why = f"at most {limits.CTRF_TESTS_MAX} can be recorded"
+        refuse("E1206", f"validation declares {declared} checks", validation, why=why)
     return phases
 
 
 def _phase(fields: Fields, unknown: list[tuple[str, Node]]) -> PhasePlan:
     checks = fields.texts("checks")
+    seen: set[str] = set()
     for (path, node), name in zip(fields.items("checks"), checks, strict=True):
         if not _CHECK_NAME.fullmatch(name):
             refuse(
                 "E1206", f"{path} is {name[:60]!a}", node, why="a check's name is a DNS label of at most 63 characters"
             )
-        if checks.count(name) > 1:
+        if name in seen:
             refuse(
                 "E1206", f"{path} stands in the list twice", node, why=f"the check is {name}", fix="keep one of them"
             )
+        seen.add(name)
     unread = tuple(name for name in _UNREAD_FIELDS if fields.member(name) is not None)
     return PhasePlan(checks=checks, constraints=read_constraints(fields, unknown), unread_fields=unread)
 

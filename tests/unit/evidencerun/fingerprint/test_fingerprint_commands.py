@@ -40,6 +40,13 @@ def test_the_fingerprint_as_text(files, capsys):
     assert "Region       unknown(not_collected)" in text
 
 
+def test_what_a_probe_calls_a_sign_of_simulation_moves_no_cursor(files, cluster, capsys):
+    nodes = cluster.nodes(cluster.node(1, markers=["M2\x1b[2J\r\u202e"]))
+    (files / "nodes.json").write_bytes(nodes.to_bytes())
+    assert run(["fingerprint", str(files / "snapshot.yaml"), "--nodes", str(files / "nodes.json")]) == 0
+    assert "Synthetic    M2\\u{1b}[2J\\u{d}\\u{202e}\n" in capsys.readouterr().out
+
+
 def test_the_tiers_that_are_shown_are_explained(files, capsys):
     assert run(["fingerprint", str(files / "snapshot.yaml"), "--nodes", str(files / "nodes.json")]) == 0
     text = capsys.readouterr().out

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +116,23 @@ def test_neither_kubernetes_nor_sigstore_is_imported(good: Path) -> None:
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+HEAD = b"apiVersion: aicr.run/v1\nkind: RecipeResult\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'"\\e]0;owned\\a": 1\n',
+        b'componentRefs: [{name: "\\e[2J\\r\\u202E", type: Helm}]\n',
+        b'"chek\\es": 1\n"kindd\\e": 1\n',
+    ],
+)
+def test_names_in_a_recipe_move_no_cursor(text: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_bytes(HEAD + text)
+    run(["recipe", "lint", str(path)])
+    printed = capsys.readouterr()
+    assert "\\u{1b}" in printed.out + printed.err
+    assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", printed.out + printed.err)

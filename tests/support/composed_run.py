@@ -206,7 +206,7 @@ class ComposedRun:
             redaction_key=b"k" * 32,
             sealed_at="2026-09-20T10:03:00Z",
             version="0.1.0",
-            images=(RanImage(role="probe", image=PROBE_IMAGE, image_id=PROBE_IMAGE),),
+            images=(RanImage(role="probe", image=PROBE_IMAGE, image_id=PROBE_IMAGE, pods=2),),
         )
 
     def with_changes(self, **changes: Any) -> ComposedRun:

@@ -195,16 +195,18 @@ def _logs(inputs: BundleInputs) -> dict[str, bytes]:
 
 
 def _images(inputs: BundleInputs, checks: Sequence[CheckRun]) -> list[ImageRun]:
-    ran = {
+    ran = Counter(
         ("check", attempt.image, attempt.image_id)
         for check in checks
         for attempt in check.attempts
         if attempt.image_digest
-    }
-    ran |= {(image.role, image.image, image.image_id) for image in inputs.images if image_digest(image.image_id)}
+    )
+    for seen in inputs.images:
+        if image_digest(seen.image_id):
+            ran[(seen.role, seen.image, seen.image_id)] += seen.pods
     return [
-        ImageRun(role=role, image=image, image_id=image_id, digest=image_digest(image_id))
-        for role, image, image_id in sorted(ran)
+        ImageRun(role=role, pods=pods, image=image, image_id=image_id, digest=image_digest(image_id))
+        for (role, image, image_id), pods in sorted(ran.items())
     ]
 
 

@@ -138,8 +138,10 @@ def _attempt(
 ) -> AttemptRun:
     view, ending, notes = record.view, record.ending, list[str]()
     measurements = read_measurements(record.results, notes)
-    if context.may_say(check):
+    if context.ours(check):
         observed += read_images(record.results, notes, known=observed)
+    elif IMAGES_FILE in record.results and context.publishes_everything:
+        notes.append(f"{IMAGES_FILE} was not used: only a check of our own is believed about what runs")
     elif IMAGES_FILE in record.results:
         context.fired["results.omit:images"] += 1
     image_id = _image_that_ran(ending, f"{view.check} attempt {view.attempt}") if ending else ""

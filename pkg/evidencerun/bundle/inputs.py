@@ -29,11 +29,15 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RanImage:
-    """An image of our own pods beside the checks': `role` is `probe`; `image_id` is the kubelet's."""
+    """An image of our own pods beside the checks': `role` is `probe`; `image_id` is the kubelet's.
+
+    `pods` is the number of those that were looked at and ran it.
+    """
 
     role: str
     image: str
     image_id: str
+    pods: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,6 +183,8 @@ class ImageRun(RecordModel):
 
     role: Text
     """`check` or `probe`."""
+    pods: Annotated[int, Field(ge=1)]
+    """How many pods were seen running it: attempts of checks, and the probes that were looked at."""
     image: Text
     image_id: Text
     digest: Digest

@@ -9,7 +9,7 @@ plane included).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -83,11 +83,19 @@ class MatchResult:
         """The dimensions that are asked for and not matched."""
         return tuple(row for row in self.dimensions if row.outcome not in (Outcome.MATCHED, Outcome.NOT_ASKED))
 
+    def describe(self) -> str:
+        """Return the overall outcome for people: a match of simulated hardware is never called matched alone."""
+        return f"{self.overall} (synthetic)" if self.synthetic else self.overall.value
+
     def aicr(self) -> dict[str, Value]:
-        """Return AICR's `criteriaMatch`; `matched` is true only if ours is matched or not-asked."""
+        """Return AICR's `criteriaMatch`; `matched` is true only if ours is matched or not-asked.
+
+        AICR has no word for simulated hardware: whatever it matches is then unknown there.
+        """
+        rows = tuple(_simulated(row) for row in self.dimensions) if self.synthetic else self.dimensions
         return {
-            "matched": self.overall in (Overall.MATCHED, Overall.NOT_ASKED),
-            "perDimension": [_aicr_row(row) for row in self.dimensions],
+            "matched": self.overall in (Overall.MATCHED, Overall.NOT_ASKED) and rows == self.dimensions,
+            "perDimension": [_aicr_row(row) for row in rows],
         }
 
     def to_dict(self) -> dict[str, Value]:
@@ -97,6 +105,10 @@ class MatchResult:
             "synthetic": self.synthetic,
             "dimensions": [_row(row) for row in self.dimensions],
         }
+
+
+def _simulated(row: DimensionMatch) -> DimensionMatch:
+    return replace(row, outcome=Outcome.UNKNOWN) if row.outcome is Outcome.MATCHED else row
 
 
 def _row(row: DimensionMatch) -> Value:

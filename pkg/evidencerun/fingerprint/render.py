@@ -22,9 +22,12 @@ def aicr_members(fingerprint: Fingerprint) -> dict[str, Value]:
     system = _member(fingerprint.os, {})
     if fingerprint.os.resolved and fingerprint.os_version.resolved:
         system["version"] = fingerprint.os_version.value
+    accelerator = _member(fingerprint.accelerator, _ACCELERATOR_NOTES)
+    if fingerprint.trust.synthetic and fingerprint.accelerator.resolved:
+        accelerator["note"] = "synthetic"
     return {
         "service": _member(fingerprint.service, {}),
-        "accelerator": _member(fingerprint.accelerator, _ACCELERATOR_NOTES),
+        "accelerator": accelerator,
         "gpuModel": _member(fingerprint.gpu_model, {}),
         "os": system,
         "k8sVersion": _member(fingerprint.k8s_version, {}),

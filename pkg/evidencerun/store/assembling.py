@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import datetime
 
-from evidencerun import __version__
+from evidencerun import __version__, limits
 from evidencerun.attest.keys import verify_signature
 from evidencerun.attest.sigstore_bundle import parse_bundle
 from evidencerun.attest.statement import signed_payload
@@ -16,14 +17,15 @@ from evidencerun.bundle.inputs import AttemptRecord, BundleInputs, RanImage
 from evidencerun.canonical import sha256_prefixed
 from evidencerun.errors import EvidenceError
 from evidencerun.recipe import load_recipe
-from evidencerun.snapshot.nodes import load_nodes
-from evidencerun.store import disk
+from evidencerun.snapshot.nodes import NodeEntry, NodesDocument, NodeState, load_nodes, nodes_document
+from evidencerun.snapshot.report import UnknownReason
+from evidencerun.store import disk, report_files
 from evidencerun.store.attempts import attempt_log
 from evidencerun.store.evaluating import load_plan
 from evidencerun.store.ledger import LedgerEntry, LogFacts
 from evidencerun.store.probe_images import SeenImages
 from evidencerun.store.public_keys import PublicKeys
-from evidencerun.store.run_folder import BundleFacts, SealOrder
+from evidencerun.store.run_folder import BundleFacts, RunFolder, SealOrder
 from evidencerun.store.runs import Run
 from evidencerun.validation.storeapi import BundleView
 
@@ -43,7 +45,7 @@ def assemble_bundle(run: Run, order: SealOrder) -> BundleFacts:
             plan=plan,
             plan_bytes=folder.read("plan.json"),
             recipe=load_recipe(plan.recipe),
-            nodes=load_nodes(folder.read("evaluation/nodes.json")),
+            nodes=_nodes(folder),
             taken_at=evaluation.taken_at,
             attempts=tuple(_attempt(run, entry) for _, entry in sorted(run.ledger.items())),
             seal=order.request,
@@ -51,7 +53,7 @@ def assemble_bundle(run: Run, order: SealOrder) -> BundleFacts:
             sealed_at=order.sealed_at,
             version=__version__,
             images=[
-                RanImage(role="probe", image=seen.image, image_id=seen.image_id)
+                RanImage(role="probe", image=seen.image, image_id=seen.image_id, pods=seen.pods)
                 for seen in (folder.load(SeenImages, "evaluation/images.json") or SeenImages(images=[])).images
             ],
         )
@@ -68,6 +70,23 @@ def assemble_bundle(run: Run, order: SealOrder) -> BundleFacts:
         },
     )
     return facts
+
+
+def _nodes(folder: RunFolder) -> NodesDocument:
+    """Return the nodes as they were evaluated, and what came of them since: it changes no value, and is disclosed."""
+    document = load_nodes(folder.read("evaluation/nodes.json"))
+    stored = set(report_files.stored_uids(folder.nodes))
+    return nodes_document([_since(folder, entry, stored) for entry in document.nodes])
+
+
+def _since(folder: RunFolder, entry: NodeEntry, stored: Set[str]) -> NodeEntry:
+    uid = entry.facts.uid
+    update: dict[str, object] = {"conflicting_reports": report_files.conflict_count(folder.nodes, uid)}
+    # A closed word is part of the fingerprint, which must stay what the checks were given.
+    if entry.state is not NodeState.REPORTED and uid in stored and entry.reason not in set(UnknownReason):
+        late = f"its report came after the evaluation; before it: {entry.reason or 'nothing was heard'}"
+        update["reason"] = late[: limits.REPORT_VALUE_MAX]
+    return entry.model_copy(update=update)
 
 
 def _attempt(run: Run, entry: LedgerEntry) -> AttemptRecord:

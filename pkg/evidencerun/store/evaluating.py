@@ -88,7 +88,7 @@ def _evaluation(plan: Plan, nodes: NodesDocument, measured: Measured, taken_at: 
     counted = count_nodes(nodes, plan.spec.target.min_coverage_percent)
     return Evaluation(
         taken_at=taken_at,
-        overall=match.overall,
+        overall=match.describe(),
         dimensions=[
             DimensionView(name=row.name, recipe=row.recipe, observed=row.observed, outcome=row.outcome)
             for row in match.dimensions

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,16 +24,16 @@ _AT_ONCE: Final = 16
 
 
 class SeenImage(SpecModel):
-    """An image that ran in a probe pod."""
+    """An image that ran in so many of the probe pods that were looked at."""
 
     image: str
     image_id: str
+    pods: int
 
 
 class SeenImages(SpecModel):
     """`evaluation/images.json`: the distinct images of the pods that could be looked at."""
 
-    pods: int = 0
     images: Annotated[list[SeenImage], Field(default_factory=list)]
 
 
@@ -44,7 +45,7 @@ def some_origins(folder: Path, uids: Sequence[str]) -> list[Origin]:
 async def look(cluster: ClusterPort, *, namespace: str, origins: Sequence[Origin]) -> SeenImages:
     """Ask the API for the pods, within bounds; what cannot be read is left out, so the list may be short."""
     slots = asyncio.Semaphore(_AT_ONCE)
-    found: list[SeenImage] = []
+    found: Counter[tuple[str, str]] = Counter()
 
     async def one(origin: Origin) -> None:
         async with slots:
@@ -55,10 +56,8 @@ async def look(cluster: ClusterPort, *, namespace: str, origins: Sequence[Origin
         if (pod.get("metadata") or {}).get("uid") != origin.pod_uid:
             return
         statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-        found.extend(
-            SeenImage(image=str(status.get("image") or ""), image_id=str(status["imageID"]))
-            for status in statuses
-            if status.get("imageID")
+        found.update(
+            (str(status.get("image") or ""), str(status["imageID"])) for status in statuses if status.get("imageID")
         )
 
     tasks = [asyncio.create_task(one(origin)) for origin in origins]
@@ -66,5 +65,8 @@ async def look(cluster: ClusterPort, *, namespace: str, origins: Sequence[Origin
         _, late = await asyncio.wait(tasks, timeout=_SECONDS)
         for task in late:
             task.cancel()
-    distinct = {(image.image, image.image_id): image for image in found}
-    return SeenImages(pods=len(found), images=[distinct[key] for key in sorted(distinct)])
+    return SeenImages(
+        images=[
+            SeenImage(image=image, image_id=image_id, pods=pods) for (image, image_id), pods in sorted(found.items())
+        ]
+    )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -168,11 +169,12 @@ def _check_outcomes(record: RunRecord, conclusion: Conclusion) -> None:
 def _check_images(files: Mapping[str, bytes], record: RunRecord) -> None:
     """Check the digests of images that ran: in the attempts, in the list, in the BOM."""
     attempts = [attempt for check in record.checks for attempt in check.attempts]
-    ran = {(a.image, a.image_id, a.image_digest) for a in attempts if a.image_digest}
-    listed = {(i.image, i.image_id, i.digest) for i in record.images if i.role == "check"}
-    wrong = [image_id for _, image_id, digest in ran | listed if image_digest(image_id) != digest]
+    ran = Counter((a.image, a.image_id, a.image_digest) for a in attempts if a.image_digest)
+    listed = {(i.image, i.image_id, i.digest): i.pods for i in record.images if i.role == "check"}
+    wrong = [image_id for _, image_id, digest in {*ran, *listed} if image_digest(image_id) != digest]
     wrong += [image.image_id for image in record.images if image_digest(image.image_id) != image.digest]
-    if ran != listed or wrong:
+    rows = [(image.role, image.image, image.image_id) for image in record.images]
+    if dict(ran) != listed or wrong or rows != sorted(set(rows)):
         contradiction(f"{layout.RUN} images", "the images of the attempts and the list of images are not the same")
     in_bom = container_digests(files[layout.BOM])
     for role in {image.role for image in record.images} | (in_bom.keys() - {"workload"}):

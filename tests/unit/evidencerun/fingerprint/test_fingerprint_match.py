@@ -93,3 +93,16 @@ def test_a_match_on_simulated_hardware_says_so(cluster):
     assert result.overall is Overall.MATCHED
     assert result.synthetic
     assert result.to_dict()["synthetic"] is True
+    assert result.describe() == "matched (synthetic)"
+
+
+def test_towards_aicr_simulated_hardware_matches_nothing(cluster):
+    nodes = cluster.nodes(cluster.node(1, pci=cluster.gpus("2330"), markers=["M4: the library is a mock"]))
+    found = fingerprint(cluster.snapshot(nodes), nodes)
+    result = found.match(cluster.recipe({"accelerator": "h100", "os": "ubuntu"}))
+    assert result.aicr()["matched"] is False
+    rows = {row["dimension"]: row["match"] for row in result.aicr()["perDimension"]}
+    assert (rows["accelerator"], rows["os"], rows["nodes"]) == ("unknown", "mismatched", "matched")
+    assert found.aicr_members()["accelerator"] == {"value": "h100", "source": "pci.device", "note": "synthetic"}
+    assert found.match(cluster.recipe({"accelerator": "h100"})).aicr()["matched"] is False
+    assert found.match(cluster.recipe()).aicr()["matched"] is True

@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from store_samples import RECIPE
+from store_samples import RECIPE, report
 
 from evidencerun.bundle import layout
 from evidencerun.bundle.archive import read_archive
@@ -75,3 +75,26 @@ async def test_the_validation_input_is_spelled_as_the_recipe_is(rig: Any) -> Non
     found = (await _inputs(rig))["validation.yaml"]
     assert b"version: 24.10\n" in found
     assert found == validation_input(recipe)
+
+
+async def test_what_comes_after_the_evaluation_changes_no_value_and_is_disclosed(rig: Any) -> None:
+    await rig.create(policy={"redaction": "none"})
+    inputs = await _inputs(rig)
+    assert (await rig.send_report(2))[0] == 201
+    assert (await rig.send_report(1, report(1, markers=["M1"])))[0] == 200
+    files = await _bundle(rig)
+    run = json.loads(files[layout.RUN])
+    assert files[layout.SNAPSHOT] == inputs[layout.SNAPSHOT]
+    assert (run["nodes"]["reported"], run["nodes"]["missing"], run["nodes"]["conflictingReports"]) == (1, 1, 1)
+    assert run["nodes"]["stragglers"][0]["reason"].startswith("its report came after the evaluation")
+    assert run["trust"]["markers"] == []
+
+
+async def test_a_match_of_simulated_hardware_is_told_as_one(rig: Any) -> None:
+    await rig.create()
+    for number in (1, 2):
+        await rig.send_report(number, report(number, markers=["M1"]))
+    await rig.ok("POST", f"/v1/runs/{UID}/evaluate", token=rig.api.operator_token(), json_body={})
+    found = (await rig.view())["evaluation"]
+    assert found["overall"].endswith(" (synthetic)")
+    assert found["markers"] == ["M1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
@@ -55,9 +56,12 @@ def forged(files, key, *, run=None, nodes=None, beside=None):
             check |= {"status": check["attempts"][-1]["status"], "reason": check["attempts"][-1]["reason"]}
         check["mandatory"] = bool(planned["entry"] and planned["entry"]["mandatory"])
     attempts = [each for check in record["checks"] for each in check["attempts"]]
-    ran = {(each["image"], each["imageId"]) for each in attempts if each["imageDigest"]}
+    ran = Counter((each["image"], each["imageId"]) for each in attempts if each["imageDigest"])
     record["images"] = [
-        *({"role": "check", "image": a, "imageId": b, "digest": image_digest(b)} for a, b in sorted(ran)),
+        *(
+            {"role": "check", "pods": pods, "image": a, "imageId": b, "digest": image_digest(b)}
+            for (a, b), pods in sorted(ran.items())
+        ),
         *(image for image in record["images"] if image["role"] != "check"),
     ]
     stated = RunRecord.model_validate(record)
@@ -178,7 +182,7 @@ RUN_LIES = {
     "another policy": on_plan("policy", name="strict"),
     "another producer": lambda run: run["producer"].update(name="aicr"),
     "a role of no meaning": lambda run: run["images"].append(
-        {"role": "evil", "image": OTHER, "imageId": OTHER, "digest": image_digest(OTHER)}
+        {"role": "qa", "pods": 1, "image": OTHER, "imageId": OTHER, "digest": image_digest(OTHER)}
     ),
     "redaction against the policy": on_plan("policySpec", redaction="none"),
     "no redaction against the policy": lambda run: run["redaction"].update(policy="none", version="", fired={}),

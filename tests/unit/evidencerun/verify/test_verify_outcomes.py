@@ -289,6 +289,8 @@ LIES = {
         _set("checks", 0, "attempts", 0, "imageId", "registry.example.com/other@sha256:" + "9" * 64),
     ),
     "an image left out": (layout.RUN, _set("images", [])),
+    "an image in more pods": (layout.RUN, _set("images", 0, "pods", 3)),
+    "an image twice": (layout.RUN, lambda run: run["images"].append(run["images"][-1])),
     "an image observed": (
         layout.RUN,
         _set(

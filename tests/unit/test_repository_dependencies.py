@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -75,3 +78,36 @@ def test_locks_are_installed_as_they_are(repository: Path) -> None:
             found += 1
             assert "--no-deps" in line, f"{name}: {line.strip()}"
     assert found == 3
+
+
+def with_dependencies(names: set[str]) -> set[str]:
+    """Return the names and all that they depend on, without extras."""
+    found: set[str] = set()
+    todo = set(names)
+    while todo:
+        name = todo.pop()
+        found.add(name)
+        for text in metadata.requires(name) or ():
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                todo |= {canonicalize_name(needed.name)} - found
+    return found
+
+
+def test_a_plain_installation_has_what_the_command_line_imports(repository: Path) -> None:
+    """`pip install evidencerun`, without extras, must do for every command; imports in functions count."""
+    pyproject = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
+    base = {canonicalize_name(Requirement(text).name) for text in pyproject["project"]["dependencies"]}
+    package = repository / "pkg/evidencerun"
+    sources = [*package.glob("cli/*.py"), package / "kube/sync.py", package / "kube/answers.py"]
+    modules: set[str] = set()
+    for node in (node for path in sources for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules.add(node.module.partition(".")[0])
+    providers = metadata.packages_distributions()
+    others = modules - sys.stdlib_module_names - {"evidencerun"}
+    assert "kubernetes" in others
+    needed = {canonicalize_name(providers[module][0]) for module in others}
+    assert needed <= with_dependencies(base)

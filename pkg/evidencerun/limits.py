@@ -213,7 +213,9 @@ STORE_BODIES_MAX: Final = 64
 STORE_LARGE_BODIES_MAX: Final = 4
 """Plans and attestations in memory at once."""
 STORE_CONNECTIONS_MAX: Final = 2048
-"""Open connections; probes come spread over nodes/50 seconds and hold one for a moment."""
+"""Open connections, each some 0.3 MB; probes come spread over nodes/50 seconds and hold one for a moment."""
+STORE_SEND_SECONDS: Final = 60
+"""A quarter of a megabyte of a bundle must have been taken within this time."""
 STORE_HEAD_SECONDS: Final = 15
 """TLS handshake and request head must have arrived within this time."""
 STORE_BODY_SECONDS: Final = 30

@@ -16,7 +16,7 @@ from evidencerun import limits
 from evidencerun.store import api_checks, api_nodes, api_public, api_runs, api_seal, disk, events_log
 from evidencerun.store.api_seal import PUBLISHER
 from evidencerun.store.bodies import BodyGate
-from evidencerun.store.listening import Gatekeeper
+from evidencerun.store.listening import Listener
 from evidencerun.store.public_keys import Publisher
 from evidencerun.store.requests import BODIES, LARGE_BODIES, SERVICE, errors_as_status
 from evidencerun.store.service import StoreService
@@ -47,7 +47,7 @@ class StoreServer:
         self._clock = clock
         self._identity = ServingIdentity(settings.data / "tls", settings.host_names)
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.port = 0
 
@@ -76,18 +76,10 @@ class StoreServer:
             app, access_log=None, auto_decompress=False, keepalive_timeout=75, lingering_time=2
         )
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        server = self._runner.server
+        server, settings = self._runner.server, self._service.settings
         assert server is not None
-        self._server = await loop.create_server(
-            Gatekeeper(server),
-            self._service.settings.host or None,
-            self._service.settings.port,
-            ssl=context,
-            backlog=1024,
-            ssl_handshake_timeout=limits.STORE_HEAD_SECONDS,
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listener = Listener(server, context)
+        self.port = self._listener.start(settings.host, settings.port)
 
     async def _janitor(self, context: ssl.SSLContext) -> None:
         """Remove what is over and renew the certificate, now and then."""
@@ -103,8 +95,8 @@ class StoreServer:
 
     async def stop(self) -> None:
         """Take no new requests, finish those in progress, stop the work in the background."""
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            await self._listener.close()
         if self._runner is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_SECONDS):

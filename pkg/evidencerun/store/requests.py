@@ -91,7 +91,7 @@ async def errors_as_status(request: web.Request, handler: Handler) -> web.Stream
     else:
         if answer.status == 201:
             service_of(request).volume.took()
-        return answer
+        return parting(request, answer)
     if refusal.status != 404:
         events_log.note(
             "request.refused",
@@ -103,7 +103,17 @@ async def errors_as_status(request: web.Request, handler: Handler) -> web.Stream
             why=f"{refusal.what}: {refusal.why}" if refusal.why else refusal.what,
             causes=list(refusal.causes[:5]),
         )
-    return refuse(refusal)
+    return parting(request, refuse(refusal))
+
+
+Answer = TypeVar("Answer", bound=web.StreamResponse)
+
+
+def parting(request: web.Request, answer: Answer) -> Answer:
+    """Keep no connection open for a stranger: idle ones would fill the places of those who have a token."""
+    if "Authorization" not in request.headers or answer.status in (401, 403):
+        answer.force_close()
+    return answer
 
 
 def _route(request: web.Request) -> str:

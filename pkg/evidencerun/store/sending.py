@@ -11,12 +11,13 @@ from aiohttp import web
 
 from evidencerun import limits
 from evidencerun.store.refusals import not_found
+from evidencerun.store.requests import parting
 
 _PIECE: Final = 256 * limits.KIB
 
 
 async def send_file(request: web.Request, path: Path, content_type: str) -> web.StreamResponse:
-    """Stream a file; raises `RefusalError` 404 if it is not there."""
+    """Stream a file; raises `RefusalError` 404 if it is not there. A reader that stands still loses its connection."""
     try:
         file = await asyncio.to_thread(path.open, "rb")
     except FileNotFoundError as fault:
@@ -25,10 +26,15 @@ async def send_file(request: web.Request, path: Path, content_type: str) -> web.
         size = await asyncio.to_thread(lambda: path.stat().st_size)
         response = web.StreamResponse(headers={"Content-Type": content_type, "Cache-Control": "private, immutable"})
         response.content_length = size
-        await response.prepare(request)
+        await parting(request, response).prepare(request)
         while piece := await asyncio.to_thread(file.read, _PIECE):
-            await response.write(piece)
+            async with asyncio.timeout(limits.STORE_SEND_SECONDS):
+                await response.write(piece)
         await response.write_eof()
         return response
+    except TimeoutError as fault:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError("the reader takes nothing") from fault
     finally:
         await asyncio.to_thread(file.close)

@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import io
 import json
+import os
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from evidencerun import limits
-from evidencerun.store import bodies
+from evidencerun.store import bodies, sending
 from evidencerun.store.bodies import inflate
 from evidencerun.store.refusals import RefusalError
 
@@ -127,12 +129,94 @@ async def test_connections_beyond_the_limit_are_refused(rig: Any, monkeypatch: p
     from evidencerun.store import listening
 
     monkeypatch.setattr(listening.limits, "STORE_CONNECTIONS_MAX", 0)
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.1", rig.server.port, ssl=rig.client.context, server_hostname="localhost")
+
+
+async def stranger(rig: Any, says: bytes | None) -> asyncio.StreamWriter:
+    """Connect without a handshake (None), or say something over TLS and wait for the answer, if there is one."""
+    if says is None:
+        return (await asyncio.open_connection("127.0.0.1", rig.server.port))[1]
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", rig.server.port, ssl=rig.client.context, server_hostname="localhost"
     )
-    with contextlib.suppress(ConnectionError):
-        assert await reader.read() == b""
+    writer.write(says)
+    if says.endswith(b"\r\n\r\n"):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 ")
+    return writer
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        None,
+        b"",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/seal HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer stranger\r\n\r\n",
+    ],
+)
+async def test_strangers_cannot_take_all_places(rig: Any, monkeypatch: pytest.MonkeyPatch, says: bytes | None) -> None:
+    from evidencerun.store import listening
+
+    monkeypatch.setattr(listening.limits, "STORE_CONNECTIONS_MAX", 5)
+    held = [await stranger(rig, says) for _ in range(12)]
+    async with asyncio.timeout(5):
+        assert (await rig.call("GET", "/healthz"))[0] == 200
+    assert len(rig.server._runner.server.connections) <= 5
+    for writer in held:
+        writer.close()
+
+
+async def test_connections_that_shake_no_hands_are_counted(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evidencerun.store import listening
+
+    monkeypatch.setattr(listening.limits, "STORE_CONNECTIONS_MAX", 5)
+    pairs = [await asyncio.open_connection("127.0.0.1", rig.server.port) for _ in range(12)]
+    async with asyncio.timeout(5):
+        for reader, _ in pairs[:7]:
+            assert await reader.read() == b""
+    assert not any(reader.at_eof() for reader, _ in pairs[7:])
+    for _, writer in pairs:
+        writer.close()
+
+
+async def test_who_has_a_token_keeps_the_connection(rig: Any) -> None:
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", rig.server.port, ssl=rig.client.context, server_hostname="localhost"
+    )
+    for _ in range(2):
+        token = rig.api.operator_token().encode()
+        writer.write(b"GET /v1/runs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + b"\r\n\r\n")
+        assert b" 200 " in await reader.readuntil(b"]}")
     writer.close()
+
+
+async def test_a_reader_that_stands_still_loses_its_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending.limits, "STORE_SEND_SECONDS", 0.1)
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 256 * limits.MIB)
+    ended: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def give(request: web.Request) -> web.StreamResponse:
+        try:
+            return await sending.send_file(request, tmp_path / "large", "application/gzip")
+        except ConnectionError as fault:
+            ended.set_result(fault)
+            raise
+
+    app = web.Application()
+    app.router.add_get("/", give)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    _, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1], limit=1024)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert "takes nothing" in str(await ended)
+    writer.close()
+    await runner.cleanup()
 
 
 async def test_an_unknown_path_is_a_status(rig: Any) -> None:

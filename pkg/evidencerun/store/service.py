@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -52,6 +53,7 @@ class StoreService:
         self._ticks = ticks
         self._assemblies: dict[str, asyncio.Task[None]] = {}
         self._offered: dict[str, float] = {}
+        self._offers: Counter[str] = Counter()
 
     def now(self) -> str:
         """Return the time as RFC 3339, UTC, whole seconds."""
@@ -210,11 +212,20 @@ class StoreService:
         return run.view().model_copy(update=update)
 
     def next_to_sign(self) -> Run | None:
-        """Return the bundle that has waited longest for a signature; one that was refused rests for a while."""
+        """Return the bundle that was offered least often, of several the one that has waited longest; the offer counts.
+
+        One that was refused rests for a while. One on which the sealer breaks down holds up no other.
+        """
         waiting = [run for run in self.runs if run.closed is None and run.facts is not None and run.signs]
         now = self._ticks()
         ready = [run for run in waiting if run.final is None and self._offered.get(run.card.uid, 0) <= now]
-        return min(ready, key=lambda run: run.order.sealed_at if run.order else "", default=None)
+        chosen = min(ready, key=self._turn, default=None)
+        if chosen is not None:
+            self._offers[chosen.card.uid] += 1
+        return chosen
+
+    def _turn(self, run: Run) -> tuple[int, str]:
+        return self._offers[run.card.uid], run.order.sealed_at if run.order else ""
 
     def to_sign(self, manifest_digest: str) -> Run:
         """Return the run whose bundle has this OCI manifest; raises `RefusalError` 404."""

@@ -262,9 +262,12 @@ def test_a_store_that_is_away_is_asked_less_often_and_gets_the_key_again(make: A
     assert [event for event, _ in notes] == ["key.published", "sealer.trouble", "key.published", "sealer.well"]
 
 
-def test_a_bundle_that_breaks_the_reader_is_refused_not_fatal(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", [RecursionError("too deep"), OverflowError("too large"), IndexError("none")])
+def test_a_bundle_that_breaks_the_reader_is_refused_not_fatal(
+    make: Any, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
     def broken(*_: object) -> None:
-        raise RecursionError("too deep")
+        raise fault
 
     monkeypatch.setattr(sealing, "verify_artifact", broken)
     store = FakeStore(_task())

@@ -162,6 +162,16 @@ async def test_the_sealers_reason_is_shown_and_the_unsigned_bundle_kept(rig: Any
     assert (await _task(rig))[0] == task
 
 
+async def test_a_bundle_on_which_the_sealer_breaks_down_holds_up_no_other(rig: Any) -> None:
+    other = UID[:-1] + "2"
+    await _ordered(rig)
+    await rig.create(uid=other)
+    order = {"token": rig.api.operator_token(), "json_body": {"reason": "cancelled"}}
+    await rig.ok("POST", f"/v1/runs/{other}/seal", **order)
+    offered = [(await _task(rig))[0].run_uid for _ in range(4)]
+    assert offered == [UID, other, UID, other]
+
+
 async def test_a_policy_that_does_not_sign_ends_unsigned(rig: Any) -> None:
     view = await _ordered(rig, policy={"signing": {"mode": "none"}})
     assert view["seal"] == "unsigned"

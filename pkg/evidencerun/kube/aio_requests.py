@@ -66,18 +66,12 @@ class Requests:
     async def answer(self, call: Call, patience: aiohttp.ClientTimeout) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         """Send one call and yield an answer below 400; translate every failure, of the body's reading too."""
         try:
-            response = await self._send(call, patience)
-            try:
+            # A body that is not read to its end takes its connection with it when the block ends.
+            async with await self._send(call, patience) as response:
                 if response.status >= 400:
                     data = await _start(response, limits.API_ERROR_MAX)
                     raise refusal(response.status, data, call.where, phrase=response.reason or "")
                 yield response
-            finally:
-                # A body that was not read to its end must not keep its connection.
-                if response.content.at_eof():
-                    response.release()
-                else:
-                    response.close()
         except TimeoutError as exc:
             raise ClusterError("E3002", "the API server did not answer in time", where=call.where) from exc
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as exc:

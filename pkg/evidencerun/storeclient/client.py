@@ -122,7 +122,7 @@ class StoreClient:
         return Exchange(request, connection, response, deadline=deadline, monotonic=self._monotonic)
 
     def _headers(self, body: bytes, extra: Mapping[str, str] | None) -> dict[str, str]:
-        headers = {"User-Agent": "evidencerun", "Accept-Encoding": "identity", **(extra or {})}
+        headers = {"User-Agent": "evidencerun", **(extra or {})}
         if body:
             digest = b64encode(hashlib.sha256(body).digest()).decode()
             headers["Content-Digest"] = f"sha-256=:{digest}:"
@@ -150,7 +150,7 @@ def _tls_context(ca_pem: str) -> ssl.SSLContext:
         if not ca_pem.strip():
             # Python would trust the authorities of the system instead.
             raise ValueError("it is empty")
-        context = ssl.create_default_context(cadata=ca_pem)
+        return ssl.create_default_context(cadata=ca_pem)
     except (ssl.SSLError, TypeError, ValueError) as fault:  # TypeError: not ASCII
         raise StoreError(
             "E7000",
@@ -160,8 +160,6 @@ def _tls_context(ca_pem: str) -> ssl.SSLContext:
             fix="set it to the PEM text of ca.crt in ConfigMap evidence-public",
             retryable=False,
         ) from fault
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _read_token(path: Path) -> str:

@@ -217,7 +217,7 @@ def test_a_pod_without_api_access_is_exit_3_with_its_fix(pod: dict[str, str]) ->
 
 def test_an_error_of_ours_is_exit_3_not_1(pod: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: object) -> CheckResult:
-        raise ZeroDivisionError("oops")
+        raise KeyError("oops")
 
     monkeypatch.setitem(checks_main.CHECKS, "node-agreement", broken)  # type: ignore[arg-type]
     code, _, message = ended(pod, "node-agreement")
@@ -310,6 +310,17 @@ def test_a_list_without_end_is_an_error(api: FakeApi) -> None:
     with pytest.raises(ClusterError) as caught:
         list(reader.list(PODS, namespace="demo", label_selector="app=web"))
     assert caught.value.code == "E3010"
+
+
+def test_an_answer_without_end_is_cut_off_and_not_asked_for_again(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "KUBE_OBJECT_MAX", 1000)
+    api.reply = lambda _: (200, b" " * 2000)
+    with pytest.raises(ClusterError) as caught:
+        incluster.reader_from_pod(api.environ()).get(PODS, "x", namespace="demo")
+    assert (caught.value.code, caught.value.retryable) == ("E3010", False)
+    assert len(api.asked) == 1
 
 
 @pytest.mark.parametrize("body", [b"no json", b"[]"])

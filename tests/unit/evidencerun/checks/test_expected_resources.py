@@ -78,22 +78,23 @@ def deployment(**status: Any) -> Object:
     }
 
 
-def owned(kind: str, name: str, owner: str, **more: Any) -> Object:
+def owned(kind: str, name: str, owner: str, *, controller: bool = True, **more: Any) -> Object:
     metadata = {
         "name": name,
         "namespace": "demo",
         "uid": f"uid-{name}",
         "labels": {"app": "web"},
-        "ownerReferences": [{"uid": owner, "controller": True}],
+        "ownerReferences": [{"uid": owner, "controller": controller}],
     }
     return {"kind": kind, "metadata": metadata, **more}
 
 
-def pod(name: str, owner: str, image_id: str = DIGEST) -> Object:
+def pod(name: str, owner: str, image_id: str = DIGEST, *, controller: bool = True) -> Object:
     return owned(
         "Pod",
         name,
         owner,
+        controller=controller,
         spec={"containers": [{"name": "web", "image": "registry.example.com/web:1"}]},
         status={"containerStatuses": [{"name": "web", "imageID": image_id}]},
     )
@@ -116,6 +117,7 @@ def test_a_ready_deployment_passes_and_its_images_are_recorded() -> None:
         pod("b", "uid-web-1"),
         pod("c", "uid-other-1"),
         pod("d", "uid-web-1", image_id=""),
+        pod("e", "uid-web-1", controller=False),
     ]
     inspection = inspect([component(WEB)], FakeCluster(objects))
     result = judge(inspection)
@@ -228,6 +230,13 @@ def test_a_workload_scaled_to_zero_proves_nothing() -> None:
 )
 def test_daemon_sets(status: dict[str, int], ready: bool) -> None:
     assert KINDS["DaemonSet"].judge({"metadata": {}, "status": status}).ready is ready
+
+
+@pytest.mark.parametrize(("observed", "ready"), [(1, False), (2, True), (3, True)])
+def test_a_daemon_set_whose_status_is_of_an_older_spec_is_not_ready(observed: int, ready: bool) -> None:
+    status = {"desiredNumberScheduled": 1, "numberReady": 1, "updatedNumberScheduled": 1}
+    obj = {"metadata": {"generation": 2}, "status": status | {"observedGeneration": observed}}
+    assert KINDS["DaemonSet"].judge(obj).ready is ready
 
 
 @pytest.mark.parametrize(

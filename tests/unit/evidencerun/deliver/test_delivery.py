@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from evidencerun import limits
 from evidencerun.deliver import main as deliver_main
 from evidencerun.deliver.main import run
-from evidencerun.deliver.ocipush import read_artifact, registry_access, require_subject, tag_for
+from evidencerun.deliver.ocipush import deliver_to_registry, read_artifact, registry_access, require_subject, tag_for
 from evidencerun.deliver.outcome import Delivered, Outcome, Undelivered
 from evidencerun.deliver.pvc import deliver_to_pvc
 from evidencerun.deliver.settings import OciTarget, PvcTarget, deliver_settings
@@ -248,6 +248,26 @@ def test_a_signature_over_the_manifest_is_accepted(tmp_path: Path) -> None:
 def test_a_signature_over_something_else_is_not_attached(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(EvidenceError) as caught:
         require_subject(part(tmp_path, "a", data), "sha256:" + "a" * 64)
+    assert caught.value.code == "E7313"
+
+
+def test_nothing_is_pushed_with_a_signature_over_something_else(tmp_path: Path) -> None:
+    blob = {"digest": digest(b"{}"), "size": 2}
+    manifest = json.dumps({"layers": [blob], "config": blob}).encode()
+    found, _ = parts(
+        tmp_path,
+        {f"{ARCHIVE_URL}/oci/manifest": [manifest], f"{ARCHIVE_URL}/oci/attestation": [attestation("b" * 64)]},
+    )
+    target = OciTarget(repository="localhost:1/e", plain_http=True, secret_name="", secret=tmp_path)
+    settings = deliver_settings(
+        environ(
+            EVIDENCERUN_OCI_REPOSITORY=target.repository,
+            EVIDENCERUN_MANIFEST_DIGEST=digest(manifest),
+            EVIDENCERUN_INVENTORY_DIGEST=digest(b"i"),
+        )
+    )
+    with pytest.raises(EvidenceError) as caught:
+        deliver_to_registry(settings, target, found, quiet())
     assert caught.value.code == "E7313"
 
 

@@ -180,6 +180,33 @@ async def test_a_log_comes_in_pieces(cluster, script):
     assert dict(script.last[0].query) == {"container": "validator", "limitBytes": "100"}
 
 
+async def test_a_log_that_is_left_early_keeps_no_connection(cluster, script):
+    gone = asyncio.Event()
+
+    async def endless(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b"line\n")
+                await asyncio.sleep(0.001)
+        finally:
+            gone.set()
+
+    script.answers[("GET", "/api/v1/namespaces/ns/pods/p/log")] = endless
+    log = cluster.pod_log("p", namespace="ns", container="validator", follow=True)
+    assert await anext(log)
+    await log.aclose()
+    await asyncio.wait_for(gone.wait(), 10)
+    assert await cluster.get(NODES, "n") == {}
+
+
+async def test_a_proxy_of_the_environment_is_not_used(cluster, script, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert await cluster.get(NODES, "n") == {}
+
+
 @pytest.mark.parametrize(
     ("status", "code", "retryable"),
     [

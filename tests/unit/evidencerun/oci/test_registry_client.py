@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
@@ -247,6 +248,14 @@ def test_an_upload_is_never_sent_to_another_host() -> None:
     assert {request.url.host for request in script.seen} == {HOST}
 
 
+def test_a_write_is_never_redirected() -> None:
+    script = replies(*[httpx.Response(307, headers={"Location": "https://evil.example.net/x"})] * 9)
+    with pytest.raises(RegistryRefusedError) as caught:
+        script.client().push_manifest(b"{}", media_types.MANIFEST)
+    assert caught.value.status == 307
+    assert {request.url.host for request in script.seen} == {HOST}
+
+
 # --- lies ------------------------------------------------------------------------------------------------------------
 
 
@@ -255,6 +264,22 @@ def test_a_blob_of_other_bytes_is_refused(body: bytes) -> None:
     with pytest.raises(RegistryError) as caught:
         replies(httpx.Response(200, content=body)).client().read_blob(BLOB, io.BytesIO())
     assert caught.value.code == "E7420"
+
+
+def test_a_blob_of_another_size_than_was_said_is_refused() -> None:
+    longer = Descriptor(media_type="x", digest=BLOB.digest, size=BLOB.size + 1)
+    with pytest.raises(RegistryError) as caught:
+        replies(httpx.Response(200, content=DATA)).client().read_blob(longer, io.BytesIO())
+    assert caught.value.code == "E7420"
+
+
+def test_a_file_that_has_changed_is_not_pushed(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(DATA + b"!")
+    script = replies()
+    with pytest.raises(RegistryError) as caught:
+        script.client().push_file(tmp_path / "blob", BLOB)
+    assert caught.value.code == "E7420"
+    assert script.seen == []
 
 
 def test_a_blob_over_the_limit_is_not_asked_for() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from evidencerun import limits
 from evidencerun.probe.dmi import read_dmi
 from evidencerun.probe.gpumodules import read_amdgpu_module, read_nvidia_module
 from evidencerun.probe.hosttree import HostTree
@@ -232,6 +233,32 @@ def test_sysctl_follows_no_link_and_leaves_long_values_out(machine: Machine) -> 
     assert set(settings) == {"/proc/sys/kernel/osrelease"}
 
 
+def test_sysctl_stays_on_its_own_file_system(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.write("proc/sys/fs/mounted/setting", "1")
+    whole = os.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        found = whole(path)
+        if Path(path).name != "mounted":
+            return found
+        return os.stat_result((*found[:2], found.st_dev + 1, *found[3:]))
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    assert set(read_sysctl(machine.tree).measurements["OS.sysctl"]) == {"/proc/sys/kernel/osrelease"}
+
+
+def test_sysctl_is_not_read_without_end(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        machine.write(f"proc/sys/vm/setting{number}", "1")
+    monkeypatch.setattr(limits, "SYSCTL_MAX", 5)
+    assert len(read_sysctl(machine.tree).measurements["OS.sysctl"]) == 5
+    deep = "/".join("d" * (limits.SYSCTL_DEPTH_MAX + 1))
+    machine.write(f"proc/sys/abi/{deep}/setting", "1")
+    assert not [
+        name for name in read_sysctl(machine.tree).measurements["OS.sysctl"] if name.startswith("/proc/sys/abi")
+    ]
+
+
 def test_sysctl_without_any_file_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(SourceFailedError):
         read_sysctl(HostTree(tmp_path))
@@ -410,6 +437,16 @@ def test_a_file_over_the_limit_is_refused(machine: Machine) -> None:
     machine.write("big", "x" * 100)
     with pytest.raises(OSError, match="more than 10 bytes"):
         machine.tree.text("big", limit=10)
+
+
+def test_a_folder_over_the_limit_is_refused(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        machine.write(f"many/{number}", "")
+    assert machine.tree.names("many") == ["0", "1", "2"]
+    monkeypatch.setattr(limits, "HOST_ENTRIES_MAX", 2)
+    with pytest.raises(OSError, match="more than 2 entries") as caught:
+        machine.tree.names("many")
+    assert caught.value.errno == errno.EFBIG
 
 
 def test_bytes_that_are_no_text_do_not_stop_a_read(machine: Machine) -> None:

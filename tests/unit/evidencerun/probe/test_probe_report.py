@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import threading
 from typing import TYPE_CHECKING
@@ -177,6 +178,15 @@ def test_too_large_a_report_gives_up_settings_first_and_says_so() -> None:
     states = {source["name"]: (source["state"], source["reason"]) for source in document["sources"]}
     assert states["sysctl"] == ("failed", "unreadable: OS.sysctl left out, the report was too large")
     assert states["kmod"][0] == "read"
+
+
+def test_a_report_that_does_not_compress_gives_up_settings_as_well() -> None:
+    noise: dict[str, Scalar] = {
+        f"/proc/sys/{number}": hashlib.shake_256(str(number).encode()).hexdigest(500) for number in range(800)
+    }
+    plain, packed = fitted(a_report({"OS.sysctl": noise, "OS.kmod": {"ext4": True}}))
+    assert len(packed) <= limits.REPORT_GZIP_MAX
+    assert set(json.loads(plain)["measurements"]) == {"OS.kmod"}
 
 
 def test_a_report_that_cannot_be_made_small_is_an_error() -> None:

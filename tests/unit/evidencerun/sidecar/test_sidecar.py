@@ -101,6 +101,14 @@ def test_a_pipe_does_not_block_a_read(tmp_path: Path) -> None:
     assert read_result(tmp_path, "r") == LeftOut(name="r", reason="not a regular file")
 
 
+def test_a_file_that_grew_since_it_was_seen_stays_behind(tmp_path: Path) -> None:
+    with (tmp_path / "r").open("wb") as file:
+        file.truncate(limits.RESULT_FILE_MAX)
+    assert isinstance(read_result(tmp_path, "r"), bytes)
+    os.truncate(tmp_path / "r", limits.RESULT_FILE_MAX + 1)
+    assert isinstance(read_result(tmp_path, "r"), LeftOut)
+
+
 def test_stamp_changes_with_the_content(tmp_path: Path) -> None:
     (tmp_path / "r").write_text("a")
     before = scan(tmp_path).files
@@ -328,7 +336,11 @@ class FakeInputs(StoreClient):
 
 def test_inputs_lie_where_the_contract_says_and_anyone_can_read_them(tmp_path: Path) -> None:
     client = FakeInputs()
-    got = fetch_all(lambda name, target: fetch_input(client, "run", name, target), tmp_path)
+    before = os.umask(0o077)
+    try:
+        got = fetch_all(lambda name, target: fetch_input(client, "run", name, target), tmp_path)
+    finally:
+        os.umask(before)
     assert [item.name for item in got] == ["recipe.yaml", "snapshot.yaml", "validation.yaml", "nodes.json"]
     assert client.asked == [f"/v1/runs/run/inputs/{name}" for name, _ in INPUTS]
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())

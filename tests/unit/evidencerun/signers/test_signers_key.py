@@ -68,6 +68,15 @@ def test_the_own_key_is_made_once_and_private(tmp_path: Path) -> None:
     assert read_key(tmp_path / "none") is None
 
 
+def test_a_key_that_appears_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = own_key(tmp_path)
+    looks = iter([None, theirs])
+    monkeypatch.setattr("evidencerun.signers.key.read_key", lambda path: next(looks))
+    own_key(tmp_path)
+    monkeypatch.undo()
+    assert own_key(tmp_path).identity == theirs.identity
+
+
 def test_a_key_that_cannot_be_kept_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")

@@ -147,6 +147,7 @@ def test_body_carries_its_digest(plain_store: FakeStore) -> None:
     expected = base64.b64encode(hashlib.sha256(b"report").digest()).decode()
     assert seen.headers["content-digest"] == f"sha-256=:{expected}:"
     assert seen.headers["content-encoding"] == "gzip"
+    assert seen.headers["accept-encoding"] == "identity"
 
 
 def test_refusal_repeats_the_status_object(plain_store: FakeStore) -> None:

@@ -26,6 +26,8 @@ class RunRow:
     refused: bool
     """Whether it waits for something that is missing; it holds no place meanwhile."""
     complete: bool
+    deleting: bool = False
+    """Whether it is deleted, and only a finalizer of somebody keeps the object: no work is done for it any more."""
 
     @property
     def order(self) -> tuple[str, str, str]:
@@ -45,6 +47,7 @@ def run_row(body: dict[str, Any]) -> RunRow:
         planned=bool(status.get("plan")),
         refused=conditions.get(ConditionType.ACCEPTED) == "False",
         complete=conditions.get(ConditionType.COMPLETE) == "True",
+        deleting=bool(meta.get("deletionTimestamp")),
     )
 
 
@@ -76,7 +79,8 @@ class RunList:
 
     async def queue_before(self, run: Run) -> tuple[int, int]:
         """Return how many runs are at work, and how many that are not planned yet are older than `run`."""
-        rows = [row for row in await self.open_runs() if row.uid != run.ref.uid and row.namespace in self._namespaces]
+        others = [row for row in await self.open_runs() if row.uid != run.ref.uid and not row.deleting]
+        rows = [row for row in others if row.namespace in self._namespaces]
         mine = (run.created_at, run.ref.namespace, run.ref.name)
         ahead = [row for row in rows if not row.planned and not row.refused and row.order < mine]
         return sum(row.planned for row in rows), len(ahead)

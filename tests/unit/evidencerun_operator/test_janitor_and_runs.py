@@ -16,6 +16,13 @@ from evidencerun_operator.world import StoreLost
 LIVING, OVER, GONE = "uid-living", "uid-over", "uid-gone"
 
 
+def held(uid, **changes):
+    """Return a run that is deleted, and kept by somebody's finalizer."""
+    found = body(uid, **changes)
+    found["metadata"] |= {"deletionTimestamp": stamp(5), "finalizers": ["example.com/mine"]}
+    return found
+
+
 def body(uid, *, complete=False, name="r", created=0, planned=False, namespace="evidence", accepted="True"):
     conditions = [{"type": "Accepted", "status": accepted}]
     conditions += [{"type": "Complete", "status": "True"}] if complete else []
@@ -141,6 +148,7 @@ async def test_without_the_right_to_see_all_namespaces_the_listed_ones_are_read(
         ([body("a", created=-1, accepted="False")], (0, 0)),
         ([body("a", created=-1, namespace="elsewhere")], (0, 0)),
         ([body("a", planned=True, complete=True)], (0, 0)),
+        ([held("a", planned=True), held("b", created=-1)], (0, 0)),
     ],
 )
 async def test_who_comes_first(others, expected):

@@ -20,6 +20,8 @@ def explained(status: RunStatus, failure: WorldError, *, now: datetime) -> RunSt
     """Return the status with the failure in its summary and in the condition of the work that is under way."""
     text = shortened(str(failure))
     conditions = status.conditions
+    if any(text in condition.message for condition in conditions):
+        return status  # the decision knows of it already, and names what it hinders
     if isinstance(failure, StoreError) and failure.code in _AWAY:
         away = _condition(ConditionType.STORE_UNAVAILABLE, ConditionStatus.TRUE, "Unreachable", text)
         conditions = put(conditions, _at(away, now, status))

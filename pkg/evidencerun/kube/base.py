@@ -6,7 +6,7 @@ server sends. Every call ends within a time; every failure is a `ClusterError` w
 these codes:
 
 * E3001 the API server cannot be reached (network, TLS); E3002 it did not answer in time
-* E3003 401, our identity was not accepted; E3004 403, a right is missing
+* E3003 401, our identity was not accepted; E3004 403, a right is missing (admission answers 403 too: that is E3007)
 * E3005 404, no such object or kind; E3006 409, already there, changed meanwhile, or another uid
 * E3007 400, 413, 415 or 422, the object was refused; E3008 429, asked to slow down
 * E3009 5xx, the server failed; E3010 its answer cannot be read; E3011 no credentials were found
@@ -85,6 +85,10 @@ _FAULTS: Final[Mapping[int, tuple[str, str, bool]]] = {
     429: ("E3008", "the API server asks to slow down", True),
 }
 
+_NO_RIGHT: Final = " cannot "
+"""In every denial of a right: `User "…" cannot create resource …`. Quotas, policies and webhooks word theirs otherwise,
+with the same status 403 and the same reason."""
+
 
 def http_fault(*, status: int, reason: str, message: str, where: str) -> ClusterError:
     """Return the error for an HTTP answer of 400 or more; `message` is the API's own sentence and is kept."""
@@ -92,7 +96,8 @@ def http_fault(*, status: int, reason: str, message: str, where: str) -> Cluster
         code, what, retryable = "E3009", "the API server failed", True
     else:
         refused = ("E3007", "the API server refuses the object", False)
-        code, what, retryable = _FAULTS.get(status, refused)
+        by_admission = status == 403 and not where.startswith("GET ") and _NO_RIGHT not in message
+        code, what, retryable = refused if by_admission else _FAULTS.get(status, refused)
     return ClusterError(code, what, where=where, why=message[:2048], retryable=retryable, status=status, reason=reason)
 
 

@@ -56,6 +56,9 @@ def test_what_is_not_known_is_absent_from_the_status():
     assert "bundle" not in wire
 
 
+DENIED = ClusterError("E3007", "the API server refuses the object", why="denied by policy", status=403)
+
+
 def test_a_failure_is_told_without_touching_what_decisions_rest_on():
     draft = Draft(make_run(), START)
     draft.mark(ConditionType.SEALED, ConditionStatus.FALSE, "Sealing")
@@ -65,6 +68,9 @@ def test_a_failure_is_told_without_touching_what_decisions_rest_on():
     assert condition_of(refused, "Planned").reason == "Blocked"
     assert condition_of(refused, "Sealed") == condition_of(base, "Sealed")
     assert "exceeded quota" in refused.summary
+    draft.mark(ConditionType.CHECKS_FINISHED, ConditionStatus.UNKNOWN, "CheckBlocked", f"oom: FailedCreate: {DENIED}")
+    draft.say(RunPhase.CHECKING, f"oom: FailedCreate: {DENIED}")
+    assert explained(draft.build(), DENIED, now=START) == draft.build()
     away = explained(base, StoreError("E3501", "the evidence store cannot be reached"), now=START)
     assert condition_of(away, "StoreUnavailable").status == "True"
 

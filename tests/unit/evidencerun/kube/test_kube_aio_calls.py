@@ -20,6 +20,7 @@ from evidencerun.kube.base import (
     NODES,
     PODS,
     Resource,
+    http_fault,
 )
 from evidencerun.kube.login import credentials
 
@@ -230,6 +231,19 @@ async def test_each_refusal_has_its_code_and_the_servers_own_words(cluster, scri
     assert (error.code, error.status, error.reason, error.retryable) == (code, status, "Because", retryable)
     assert "its own words" in str(error)
     assert "GET /api/v1/nodes/n" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("where", "message", "code"),
+    [
+        ("POST /apis/batch/v1/jobs", 'jobs is forbidden: User "system:x" cannot create resource "jobs"', "E3004"),
+        ("POST /apis/batch/v1/jobs", 'jobs.batch "x" is forbidden: exceeded quota: no-jobs', "E3007"),
+        ("DELETE /apis/batch/v1/jobs/x", 'admission webhook "w" denied the request: no', "E3007"),
+        ("GET /api/v1/nodes", "Forbidden", "E3004"),
+    ],
+)
+def test_a_denial_by_admission_is_no_missing_right(where, message, code):
+    assert http_fault(status=403, reason="Forbidden", message=message, where=where).code == code
 
 
 async def test_a_refusal_that_comes_in_pieces_is_read_whole(cluster, script):

@@ -112,7 +112,7 @@ def _reject(draft: Draft, found: Rejection) -> Decision:
         return Decision(status=draft.build(), requeue_after=_PACE)
     draft.judge(Verdict.REJECTED)
     draft.finish(found.message)
-    draft.mark(ConditionType.CLEANED_UP, ConditionStatus.TRUE, "NothingCreated")
+    draft.mark(ConditionType.CLEANED_UP, ConditionStatus.TRUE, "NothingCreated", "nothing was created")
     draft.say(RunPhase.FINISHED, found.message, wording.after_command(draft.run.ref, found.fix))
     return Decision(status=draft.build())
 
@@ -120,7 +120,7 @@ def _reject(draft: Draft, found: Rejection) -> Decision:
 def _end_early(draft: Draft, verdict: Verdict, message: str) -> Decision:
     draft.judge(verdict)
     draft.finish(message)
-    draft.mark(ConditionType.CLEANED_UP, ConditionStatus.TRUE, "NothingCreated")
+    draft.mark(ConditionType.CLEANED_UP, ConditionStatus.TRUE, "NothingCreated", "nothing was created")
     draft.say(RunPhase.FINISHED, message, again_command(draft))
     return Decision(status=draft.build())
 

@@ -51,6 +51,8 @@ def unsettled(draft: Draft) -> list[str]:
     if status.verdict in (Verdict.CHECKS_FAILED, Verdict.INCOMPLETE) and status.checks is not None:
         found += _checks(status.checks)
     found += circumstances(draft)
+    if status.verdict == Verdict.INCOMPLETE and not found and status.checks is not None:
+        found += _skipped(status.checks)  # a mandatory one, as nothing else is left
     if status.bundle is not None and sealed.status is ConditionStatus.FALSE and sealed.reason != "Unsigned":
         found.append("the bundle could not be signed")
     return found
@@ -72,6 +74,7 @@ def _incomplete(draft: Draft) -> Iterator[str]:
     checks = draft.status.checks or ChecksStatus()
     if draft.condition(ConditionType.CHECKS_FINISHED).reason == "DeadlineExceeded":
         yield "the deadline was too short"
+        return  # what follows from it need not be mended
     if nodes is not None and nodes.reported < nodes.targeted:
         yield f"{nodes.targeted - nodes.reported} of {nodes.targeted} nodes gave no report"
     yield from _dimensions(draft.status.match, "unknown", "unknown")
@@ -81,17 +84,20 @@ def _incomplete(draft: Draft) -> Iterator[str]:
         yield "no check is declared"
     elif not checks.passed:
         yield "no check passed"
-    elif checks.skipped and not checks.sample:
-        yield f"{checks.skipped} of {checks.declared} checks were skipped"
 
 
 def _checks(checks: ChecksStatus) -> Iterator[str]:
-    bad = [check for check in checks.sample if not check.outcome.startswith("passed")]
-    failed = [check.name for check in bad if check.outcome.startswith("failed")]
-    other = [check.name for check in bad if not check.outcome.startswith("failed")]
+    failed = [check.name for check in checks.sample if check.outcome.startswith("failed")]
+    other = [check.name for check in checks.sample if not check.outcome.startswith(("failed", "passed", "skipped"))]
     for names, word in ((failed, "failed"), (other, "came to no result")):
         if names:
             yield f"{'check' if len(names) == 1 else 'checks'} {_listed(names)} {word}"
+
+
+def _skipped(checks: ChecksStatus) -> Iterator[str]:
+    names = [check.name for check in checks.sample if check.outcome.startswith("skipped")]
+    if names:
+        yield f"check {names[0]} was skipped" if len(names) == 1 else f"checks {_listed(names)} were skipped"
 
 
 def _dimensions(found: MatchStatus | None, outcome: str, word: str) -> Iterator[str]:

@@ -25,6 +25,8 @@ from evidencerun_operator.world import ActiveWorld
 _REASON_MAX: Final = 1024
 _FAST: Final = 1.0
 _SLOW: Final = 5.0
+_PATIENCE: Final = 15
+"""Seconds in which it is no news that a probe runs: one looks at its node for a second or two."""
 _NODES_PER_SECOND: Final = 500
 """A look costs as much as the list of reported uids is long: the pace goes down with the number of nodes."""
 
@@ -41,12 +43,18 @@ def decide_probing(draft: Draft, world: ActiveWorld, plan: Plan, view: RunView) 
         return Decision(status=draft.build(), actions=(Evaluate(stragglers={}),), requeue_after=0)
     if seconds_since(plan.frozen_at, draft.now) >= parse_duration(plan.policy_spec.limits.probe):
         return _give_up(draft, missing, reasons)
-    note = "; ".join(f"{node.name}: {reasons[node.uid]}" for node in missing if reasons[node.uid] != _STARTING)
+    note = _note(missing, reasons, early=seconds_since(plan.frozen_at, draft.now) < _PATIENCE)
     text = f"{done} of {len(plan.target_nodes)} nodes have reported"
     draft.mark(ConditionType.NODES_REPORTED, ConditionStatus.UNKNOWN, "Probing", f"{text}; {note}" if note else text)
     draft.say(RunPhase.PROBING, note)
     pace = min(_SLOW, max(_FAST, len(plan.target_nodes) / _NODES_PER_SECOND))
     return Decision(status=draft.build(), actions=_children(world, plan), requeue_after=pace)
+
+
+def _note(missing: Sequence[NodeFacts], reasons: dict[str, str], *, early: bool) -> str:
+    """Return what people should know of nodes that have not reported; of a probe that has just started, nothing."""
+    ordinary = {_STARTING, _RUNNING} if early else {_STARTING}
+    return "; ".join(f"{node.name}: {reasons[node.uid]}" for node in missing if reasons[node.uid] not in ordinary)
 
 
 def _give_up(draft: Draft, missing: Sequence[NodeFacts], reasons: dict[str, str]) -> Decision:
@@ -75,6 +83,7 @@ def nodes_status(plan: Plan, missing: Sequence[NodeFacts], reasons: dict[str, st
 
 
 _STARTING: Final = "its probe is starting"
+_RUNNING: Final = "its probe runs and has not reported"
 
 
 def straggler_reasons(missing: Sequence[NodeFacts], world: ActiveWorld) -> dict[str, str]:
@@ -94,7 +103,7 @@ def straggler_reasons(missing: Sequence[NodeFacts], world: ActiveWorld) -> dict[
         elif pod.blocked[0]:
             reason = ": ".join(part for part in pod.blocked if part)
         elif pod.phase == "Running":
-            reason = "its probe runs and has not reported" if pod.started_at else _STARTING
+            reason = _RUNNING if pod.started_at else _STARTING
         else:
             reason = world.troubles.get(pod.name, _STARTING)
         found[node.uid] = reason[:_REASON_MAX]

@@ -59,8 +59,12 @@ def describe(run: Mapping[str, Any], now: datetime) -> Description:
     finished = conditions.get("Complete", {}).get("status") == "True"
     exit_code = VERDICT_EXITS.get(verdict, Exit.INTERNAL) if finished else Exit.WAIT_TIMEOUT
     name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
-    words = [f"EvidenceRun {name}", verdict if finished else phase, status.get("summary") or "", _age(run, now)]
-    rows = _condition_rows(conditions) + (_result_rows(metadata, status) if finished else ())
+    summary = str(status.get("summary") or "")
+    said = _beside(verdict, summary) if finished else summary
+    words = [f"EvidenceRun {name}", verdict if finished else phase, said, _age(run, now)]
+    rows = _condition_rows(conditions, reported="nodes" in status) + (
+        _result_rows(metadata, status) if finished else ()
+    )
     if not status and (_seconds(run, now) or 0) >= _UNSEEN_SECONDS:
         rows = (_UNSEEN,)
     return Description(
@@ -72,17 +76,32 @@ def describe(run: Mapping[str, Any], now: datetime) -> Description:
     )
 
 
+def _beside(verdict: str, summary: str) -> str:
+    """Return what the summary says beside the verdict, which the operator repeats in it."""
+    parts = (part.removeprefix(f"{verdict}: ") for part in summary.split("; "))
+    return "; ".join(part for part in parts if part != verdict)
+
+
 def clean(text: str) -> str:
     """Return the text with control and direction characters made visible: it may come from a node or a check."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _condition_rows(conditions: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    """One row per known condition, then those of a newer operator, so that nothing is hidden."""
+def _condition_rows(conditions: Mapping[str, Mapping[str, Any]], *, reported: bool) -> tuple[str, ...]:
+    """One row per known condition, then those of a newer operator; none for what a run did not come to.
+
+    `reported` says whether it is known how many nodes have reported.
+    """
     names = [name for name in CONDITIONS if name in conditions]
     names += sorted(name for name in conditions if name not in CONDITIONS)
     shown = [name for name in names if name != "Complete" and not _is_absent_trouble(conditions[name])]
-    return tuple(_condition_row(conditions[name]) for name in shown)
+    told = [name for name in shown if not _is_unreached(conditions[name], reported)]
+    return tuple(_condition_row(conditions[name]) for name in told)
+
+
+def _is_unreached(condition: Mapping[str, Any], reported: bool) -> bool:
+    counted = reported and condition.get("type") == "NodesReported"
+    return condition.get("reason") == "NotReached" and not counted
 
 
 def _is_absent_trouble(condition: Mapping[str, Any]) -> bool:
@@ -106,17 +125,18 @@ def _condition_row(condition: Mapping[str, Any]) -> str:
 
 def _result_rows(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[str, ...]:
     checks, nodes, bundle = status.get("checks") or {}, status.get("nodes") or {}, status.get("bundle") or {}
-    rows = [
-        (
+    rows = []
+    if nodes:
+        rows.append(
             f"Nodes      {nodes.get('reported', 0)} of {nodes.get('targeted', 0)} reported, "
             f"{nodes.get('failed', 0)} failed, {nodes.get('missing', 0)} missing"
-        ),
-        (
+        )
+    if checks:
+        rows.append(
             f"Checks     {checks.get('passed', 0)} passed, {checks.get('failed', 0)} failed, "
             f"{checks.get('skipped', 0)} skipped, {checks.get('other', 0)} other; "
             f"{checks.get('declared', 0)} declared, {checks.get('attempts', 0)} attempts"
-        ),
-    ]
+        )
     rows += [f"           {_sample(check)}" for check in checks.get("sample") or []]
     if match := status.get("match"):
         rows.append(f"Match      {match.get('overall', 'unknown')}{_mismatches(match)}")
@@ -137,7 +157,10 @@ def _sample(check: Mapping[str, Any]) -> str:
     reason = " ".join(str(check.get("message") or "").split())
     if len(reason) > _REASON_SHOWN:
         reason = f"{reason[:_REASON_SHOWN]}… (the whole in status.checks.sample)"
-    return f"{check.get('name')}: {check.get('outcome')}" + (f": {reason}" if reason else "")
+    outcome = str(check.get("outcome") or "")
+    if outcome and reason.startswith(outcome):
+        return f"{check.get('name')}: {reason}"
+    return f"{check.get('name')}: {outcome}" + (f": {reason}" if reason else "")
 
 
 def _mismatches(match: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ def test_the_message_is_that_of_the_attempt_that_went_wrong():
     assert sample.message == "found 1, expected 2"
 
 
-@pytest.mark.parametrize("status", [CheckStatus.PASSED, CheckStatus.SKIPPED, CheckStatus.PENDING])
+@pytest.mark.parametrize("status", [CheckStatus.PASSED, CheckStatus.PENDING])
 def test_nothing_is_told_of_a_check_that_went_well_or_still_goes(status: CheckStatus):
     assert _samples(_attempt(1, status)) == ()
 
@@ -64,8 +64,24 @@ def test_a_check_that_the_catalog_lacks_is_named():
     assert _samples(in_catalog=False)[0].outcome == "other(not-in-catalog)"
 
 
-def test_a_check_that_the_run_leaves_out_is_not():
-    assert _samples(in_catalog=False, excluded=True) == ()
+def test_a_check_that_skipped_itself_is_told_with_its_own_reason():
+    words = "skipped (single-machine): 3 nodes with one boot id are one machine"
+    (sample,) = _samples(_attempt(1, CheckStatus.SKIPPED, "stated", words))
+    assert (sample.outcome, sample.message) == ("skipped", words)
+
+
+def test_a_check_that_the_run_leaves_out_is_told():
+    (sample,) = _samples(in_catalog=False, excluded=True)
+    assert (sample.outcome, sample.message) == ("skipped(excluded)", "spec.checks leaves it out")
+
+
+def test_what_went_wrong_comes_before_what_was_skipped():
+    names = [f"skip-{number}" for number in range(20)]
+    checks = [Some(name=name, phase="deployment", entry=None, excluded=True) for name in names]
+    checks.append(Some(name="bad", phase="deployment", entry=None, excluded=False))
+    view = RunView(uid="u", plan_digest="", reported=[], attempts=[])
+    samples = check_samples(Some(checks=checks), view)  # type: ignore[arg-type]
+    assert [sample.name for sample in samples] == ["bad", *names[:19]]
 
 
 def test_the_summary_names_the_outcomes_before_the_note():

@@ -128,6 +128,16 @@ def test_stragglers_are_named_with_the_apis_words_at_once_and_at_the_deadline(wo
     assert late.status.nodes.sample[0].name == "node2"
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(3, False), (20, True)])
+def test_a_probe_that_runs_is_news_only_after_a_while(seconds, told):
+    state = [{"name": "probe", "state": {"running": {"startedAt": stamp()}}}]
+    pod = pod_view(pod_body("p", "ds", component="probe", node="node2", phase="Running", containerStatuses=state))
+    status = probing(seconds, nodes=healthy("node1", "node2"), pods=(pod,)).status
+    assert ("node2: its probe runs and has not reported" in status.summary) is told
+    assert ("node2" in condition_of(status, "NodesReported").message) is told
+    assert status.nodes.sample[0].reason == "its probe runs and has not reported"
+
+
 def checking(*attempts, catalog=None, seconds=10, deadline=7200, **world):
     plan = make_plan(spec=policy_spec(catalog=catalog), seconds=deadline)
     store = view(reported=["uid-node1", "uid-node2"], evaluation=evaluation(), attempts=list(attempts))

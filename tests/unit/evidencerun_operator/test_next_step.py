@@ -113,7 +113,19 @@ WHY = {
     ),
     "nothing declared": ("Incomplete", {"checks": checks(declared=0, passed=0)}, "no check is declared"),
     "nothing passed": ("Incomplete", {"checks": checks(passed=0, skipped=2)}, "no check passed"),
-    "mandatory skipped": ("Incomplete", {"checks": checks(skipped=1)}, "1 of 2 checks were skipped"),
+    "mandatory skipped": (
+        "Incomplete",
+        {"checks": checks(("a", "skipped"), skipped=1)},
+        "check a was skipped",
+    ),
+    "optional skipped": (
+        "Incomplete",
+        {
+            "match": {"overall": "unproven", "dimensions": [dimension("driver", "unknown")]},
+            "checks": checks(("a", "skipped"), skipped=1),
+        },
+        "driver is unknown",
+    ),
     "error": ("Error", {}, "what the summary names"),
 }
 
@@ -128,8 +140,9 @@ def test_a_bad_verdict_says_what_to_mend_and_that_a_run_is_immutable(name: str):
 def test_the_run_s_own_wishes_and_its_deadline_are_named():
     narrowed = ended("Incomplete", status={"checks": checks(skipped=1)}, checks={"skip": ["node-agreement"]})
     assert "spec.checks leaves checks out" in narrowed.next_action
-    late = ended("Incomplete", status={"checks": checks()}, finished=("False", "DeadlineExceeded"))
-    assert "the deadline was too short" in late.next_action
+    nothing = {"nodes": {"targeted": 3, "missing": 3}, "checks": checks(declared=2, passed=0)}
+    late = ended("Incomplete", status=nothing, finished=("False", "DeadlineExceeded"))
+    assert late.next_action == f"{DELETE}fetch the bundle and mend this: the deadline was too short{THEN}"
 
 
 def test_the_summary_of_an_incomplete_run_says_why():

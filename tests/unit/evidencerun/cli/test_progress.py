@@ -97,6 +97,45 @@ def test_a_check_that_failed_says_why_on_one_line():
     assert row.endswith("… (the whole in status.checks.sample)")
 
 
+def test_a_run_of_which_nothing_was_made_shows_no_row_of_zeros_and_of_what_it_did_not_come_to():
+    unreached = {"reason": "NotReached"}
+    conditions = [
+        make_condition("Accepted", "False", "spec.deadline: found 7h"),
+        {**make_condition("NodesReported", "False", "the run ended before"), **unreached},
+        {**make_condition("Sealed", "False", "the run ended before"), **unreached},
+        make_condition("Complete", "True"),
+    ]
+    rejected = make_run(verdict="Rejected", conditions=conditions, nextAction="kubectl delete evr/demo")
+    assert describe(rejected, NOW).rows == (
+        "  NO   Accepted        spec.deadline: found 7h",
+        "Next       kubectl delete evr/demo",
+    )
+    counted = make_run(verdict="Cancelled", conditions=conditions, nodes={"targeted": 3, "reported": 1, "missing": 2})
+    rows = describe(counted, NOW).rows
+    assert [row.split()[1] for row in rows[:2]] == ["Accepted", "NodesReported"]
+    assert rows[2] == "Nodes      1 of 3 reported, 0 failed, 2 missing"
+
+
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        ("3/3 nodes, 2/2 checks; Incomplete", "3/3 nodes, 2/2 checks"),
+        ("3/3 nodes; Incomplete: service is unknown; Sealed: x", "3/3 nodes; service is unknown; Sealed: x"),
+        ("all other words; stay", "all other words; stay"),
+    ],
+)
+def test_the_verdict_is_said_once(summary: str, said: str):
+    done = make_condition("Complete", "True", lastTransitionTime="2026-09-01T10:00:42Z")
+    finished = describe(make_run(verdict="Incomplete", summary=summary, conditions=[done]), NOW)
+    assert finished.headline == f"EvidenceRun evidence/demo   Incomplete   {said}   0m42s"
+
+
+def test_a_skip_gives_its_own_reason_once():
+    sample = [{"name": "node-agreement", "outcome": "skipped", "message": "skipped (single-machine): one boot id"}]
+    run = make_run(verdict="Passed", conditions=[make_condition("Complete", "True")], checks={"sample": sample})
+    assert "           node-agreement: skipped (single-machine): one boot id" in describe(run, NOW).rows
+
+
 def test_the_next_move_stands_last_and_a_bundle_that_it_does_not_fetch_is_fetched_before():
     done = make_condition("Complete", "True")
     bundle = {"archiveDigest": "sha256:00", "signer": "key", "fetch": "kubectl get --raw x > bundle.tar.gz"}

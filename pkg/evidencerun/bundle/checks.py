@@ -23,10 +23,10 @@ from evidencerun.bundle.redaction import REPLACED
 from evidencerun.canonical import sha256_prefixed
 from evidencerun.ctrf.redact import published_extra, published_provenance
 from evidencerun.errors import EvidenceError
-from evidencerun.validation.outcome import Reason, began, reserved_lines
+from evidencerun.validation.outcome import CLAIMS, Reason, began, reserved_lines
 from evidencerun.validation.plan import Plan, PlannedCheck
 from evidencerun.validation.spec import LogsMode, Redaction
-from evidencerun.validation.storeapi import AttemptState, ContainerEnding
+from evidencerun.validation.storeapi import AttemptState, AttemptView, ContainerEnding
 from evidencerun.validation.verdict import CheckRecord, derive_checks
 
 _MESSAGE_MAX: Final = 1024
@@ -144,7 +144,7 @@ def _attempt(
         notes.append(f"{IMAGES_FILE} was not used: only a check of our own is believed about what runs")
     elif IMAGES_FILE in record.results:
         context.fired["results.omit:images"] += 1
-    image_id = _image_that_ran(ending, f"{view.check} attempt {view.attempt}") if ending else ""
+    image_id = _image_that_ran(view, ending) if ending else ""
     started, finished = (ending.started_at, ending.finished_at) if ending else ("", "")
     return AttemptRun(
         attempt=view.attempt,
@@ -171,15 +171,15 @@ def _attempt(
     )
 
 
-def _image_that_ran(ending: ContainerEnding, where: str) -> str:
+def _image_that_ran(view: AttemptView, ending: ContainerEnding) -> str:
     """Return the kubelet's imageID of a container that started; a container that was only made has run nothing."""
     if not began(ending):
         return ""
-    if not image_digest(ending.image_id):
+    if view.status in CLAIMS and not image_digest(ending.image_id):
         raise EvidenceError(
             "E2050",
             "a container ran whose image has no digest",
-            where=where,
+            where=f"{view.check} attempt {view.attempt}",
             why=f"the kubelet's imageID is {ending.image_id[:120]!a}",
         )
     return ending.image_id

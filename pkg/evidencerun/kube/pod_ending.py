@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the container of a check ended, out of a Pod object: the kubelet's words, without judgement.
 
+They are a node's words, and nobody else bounds their length: whatever they are, there is an ending.
+
 A container that the kubelet killed on the pod's account (deadline, eviction, deletion, a lost node) ends with a bare
 `Error`, or `Completed` if it obeys the signal; what befell the pod says more and is taken then.
 """
@@ -33,21 +35,21 @@ def container_ending(pod: Mapping[str, Any], container: str = VALIDATOR) -> Cont
         return ContainerEnding(
             exit_code=terminated.get("exitCode"),
             signal=terminated.get("signal") or None,
-            reason=pod_reason if reason in BARE_REASONS and pod_reason else reason,
+            reason=_cut(pod_reason if reason in BARE_REASONS and pod_reason else reason),
             message=_cut(str(terminated.get("message") or "")),
             started_at=str(terminated.get("startedAt") or ""),
             finished_at=str(terminated.get("finishedAt") or ""),
-            image=str(entry.get("image") or ""),
-            image_id=str(entry.get("imageID") or ""),
+            image=_whole(entry.get("image")),
+            image_id=_whole(entry.get("imageID")),
         )
     if status.get("phase") not in ("Failed", "Succeeded"):
         return None
     reason, message = never_started(pod, container)
     return ContainerEnding(
-        reason=_what_befell(pod, "") or reason or "NeverStarted",
+        reason=_cut(_what_befell(pod, "") or reason or "NeverStarted"),
         message=_cut(pod_message or message),
-        image=str(entry.get("image") or ""),
-        image_id=str(entry.get("imageID") or ""),
+        image=_whole(entry.get("image")),
+        image_id=_whole(entry.get("imageID")),
     )
 
 
@@ -83,13 +85,13 @@ def never_started(pod: Mapping[str, Any], container: str = VALIDATOR) -> tuple[s
             found = _state(entry, state)
             if found is not None and (found.get("reason") or "") not in ("PodInitializing", "Completed", ""):
                 name = str(entry.get("name") or "")
-                return str(found["reason"]), f"{name}: {found.get('message') or found['reason']}"
+                return _cut(str(found["reason"])), f"{name}: {found.get('message') or found['reason']}"
     waiting = _state(_entry(status.get("containerStatuses"), container), "waiting") or {}
     if waiting.get("reason") not in (None, "", "PodInitializing", "ContainerCreating"):
-        return str(waiting["reason"]), str(waiting.get("message") or "")
+        return _cut(str(waiting["reason"])), str(waiting.get("message") or "")
     for condition in _entries(status.get("conditions")):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return str(condition.get("reason") or "Unschedulable"), str(condition.get("message") or "")
+            return _cut(str(condition.get("reason") or "Unschedulable")), str(condition.get("message") or "")
     return "", ""
 
 
@@ -115,8 +117,8 @@ def container_start(pod: Mapping[str, Any], container: str = VALIDATOR) -> Conta
     state = _state(entry, "running") or _state(entry, "terminated") or {}
     seen = ContainerEnding(
         started_at=str(state.get("startedAt") or ""),
-        image=str(entry.get("image") or ""),
-        image_id=str(entry.get("imageID") or ""),
+        image=_whole(entry.get("image")),
+        image_id=_whole(entry.get("imageID")),
     )
     return seen if seen.started_at else None
 
@@ -138,3 +140,9 @@ def _state(entry: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
 
 def _cut(text: str) -> str:
     return text[: limits.TERMINATION_MESSAGE_MAX]
+
+
+def _whole(value: object) -> str:
+    """Return a text that means nothing once it is cut; a longer one than any honest one counts as not given."""
+    text = str(value or "")
+    return text if len(text) <= limits.TERMINATION_MESSAGE_MAX else ""

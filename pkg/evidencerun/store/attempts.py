@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from evidencerun import limits
+from evidencerun.bom.images import image_digest
 from evidencerun.errors import ClusterError, Error
 from evidencerun.kube.base import PODS, ClusterPort
 from evidencerun.kube.pod_ending import (
@@ -24,7 +25,7 @@ from evidencerun.store.log_file import read_log
 from evidencerun.store.pod_log import Gone, LogFollower, Seen
 from evidencerun.store.refusals import conflict
 from evidencerun.store.runs import Run
-from evidencerun.validation.outcome import judge
+from evidencerun.validation.outcome import judge, without_image
 from evidencerun.validation.storeapi import (
     AttemptRequest,
     AttemptState,
@@ -224,6 +225,8 @@ class Attempts:
         uploaded = run.folder.result_names(entry.key)
         text = attempt_log(run, entry, log.dropped)[-_TAIL_READ:].decode("utf-8", "replace")
         outcome = judge(ending, log_tail=text, uploaded=uploaded)
+        if not image_digest(ending.image_id):
+            outcome = without_image(outcome)
         return Judged(
             ending=ending,
             seen_by=seen_by,

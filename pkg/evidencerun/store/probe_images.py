@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from evidencerun import limits
 from evidencerun.errors import ClusterError
 from evidencerun.kube.base import PODS, ClusterPort
 from evidencerun.store import report_files
@@ -56,9 +57,9 @@ async def look(cluster: ClusterPort, *, namespace: str, origins: Sequence[Origin
         if (pod.get("metadata") or {}).get("uid") != origin.pod_uid:
             return
         statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-        found.update(
-            (str(status.get("image") or ""), str(status["imageID"])) for status in statuses if status.get("imageID")
-        )
+        shown = [(str(status.get("image") or ""), str(status.get("imageID") or "")) for status in statuses]
+        # A kubelet may write texts of any length.
+        found.update(image for image in shown if image[1] and max(map(len, image)) <= limits.REPORT_VALUE_MAX)
 
     tasks = [asyncio.create_task(one(origin)) for origin in origins]
     if tasks:

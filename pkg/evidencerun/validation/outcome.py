@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -58,6 +58,8 @@ class Reason(StrEnum):
     """The API server refused the pod."""
     NOT_STARTED = "not-started"
     """It never started, and nobody says why."""
+    IMAGE_UNKNOWN = "image-unknown"
+    """It ended by itself, and the kubelet does not say which image ran."""
     NO_ENDING = "no-ending"
     """It started, and nobody knows how it ended."""
     NOT_IN_CATALOG = "not-in-catalog"
@@ -188,16 +190,37 @@ def _status(ending: ContainerEnding, stated: str) -> tuple[CheckStatus, Reason]:
             return CheckStatus.OTHER, Reason.EXIT_CODE
 
 
-def ending_contradiction(ending: ContainerEnding, status: CheckStatus, reason: str) -> str:
+CLAIMS: Final = frozenset({CheckStatus.PASSED, CheckStatus.FAILED, CheckStatus.SKIPPED})
+"""Outcomes that a check states itself; whose words they are must be known, down to the image that said them."""
+
+
+def without_image(outcome: CheckOutcome) -> CheckOutcome:
+    """Return what an attempt amounts to if nobody knows which image ran."""
+    if outcome.status not in CLAIMS:
+        return outcome
+    said = f": {outcome.message}" if outcome.message else ""
+    return replace(
+        outcome,
+        status=CheckStatus.OTHER,
+        reason=Reason.IMAGE_UNKNOWN,
+        message=f"{_SENTENCES[Reason.IMAGE_UNKNOWN]}{said}"[: limits.TERMINATION_MESSAGE_MAX],
+    )
+
+
+def ending_contradiction(ending: ContainerEnding, status: CheckStatus, reason: str, *, image_known: bool) -> str:
     """Return why an attempt that ended like this cannot have this outcome; empty if it can.
 
     What `judge` reads in log and message is not asked for, so that it can be asked of a bundle without them.
     """
+    if not image_known and status in CLAIMS:
+        return "its container ran, and the digest of its image is not known"
+    if reason == Reason.IMAGE_UNKNOWN and (image_known or not began(ending)):
+        return "its reason says that it ran an image that is not known"
     if reason == Reason.NOT_STARTED and began(ending):
         return "its container started, and its reason says that it did not"
     disturbed = ending.signal or ending.reason not in _BY_ITSELF
     by_code = None if disturbed else {0: CheckStatus.PASSED, 1: CheckStatus.FAILED}.get(ending.exit_code or 0)
-    if ending.exit_code is None:
+    if ending.exit_code is None or not image_known:
         by_code = None
     match status:
         case CheckStatus.PENDING:
@@ -242,6 +265,7 @@ _SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.UNSCHEDULABLE: "no node could take its pod",
     Reason.ADMISSION: "the API server refused its pod",
     Reason.NOT_STARTED: "its container never started",
+    Reason.IMAGE_UNKNOWN: "the kubelet does not say which image ran",
     Reason.NO_ENDING: "its container started and its ending is not known",
 }
 

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Final
 
 from evidencerun import limits
+from evidencerun.bom.images import image_digest
 from evidencerun.bundle.check_results import observed_bytes
 from evidencerun.bundle.checks import milliseconds
 from evidencerun.bundle.derive import ending_of
@@ -28,7 +29,6 @@ from evidencerun.verify.compare import contradiction
 
 _REPORT_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _ROLES: Final = frozenset({"check", "probe"})
-_RAN: Final = frozenset({CheckStatus.PASSED, CheckStatus.FAILED, CheckStatus.SKIPPED})
 _RUN: Final = "run.json"
 _NODES: Final = "nodes.json"
 
@@ -114,8 +114,8 @@ def _attempt_fault(attempt: AttemptRun, image: str) -> str:
     ending = ending_of(attempt)
     if attempt.image != image:
         return "it ran another image than the policy's"
-    if not attempt.image_digest and (began(ending) or attempt.status in _RAN):
-        return "its container ran, and the digest of its image is not known"
+    if attempt.image_digest != image_digest(attempt.image_id):
+        return "the digest of its image is not the one in the kubelet's imageID"
     if attempt.image_id and not began(ending):
         return "its container never started, and an image of it is said to have run"
     if attempt.started_at != ending.started_at or attempt.finished_at != ending.finished_at:
@@ -129,7 +129,7 @@ def _attempt_fault(attempt: AttemptRun, image: str) -> str:
     if attempt.state is not AttemptState.ENDED:
         ended = attempt.status is not CheckStatus.PENDING or attempt.reason
         return "it has an outcome and had not ended" if ended else ""
-    return ending_contradiction(ending, attempt.status, attempt.reason)
+    return ending_contradiction(ending, attempt.status, attempt.reason, image_known=bool(attempt.image_digest))
 
 
 def _redaction(record: RunRecord, nodes: NodesDocument) -> None:

@@ -46,6 +46,30 @@ def test_an_ending_is_read(pod: dict[str, Any], code: int | None, reason: str) -
     assert (ending.exit_code, ending.reason) == (code, reason)
 
 
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        _pod("Failed", _terminated(1, LONG, message=LONG)),
+        _pod("Failed", _terminated(1), reason=LONG),
+        _pod("Failed", reason=LONG, message=LONG),
+        _pod("Failed", {"waiting": {"reason": LONG, "message": LONG}}),
+        _pod("Failed", sidecar={"waiting": {"reason": LONG}}),
+        _pod("Failed", conditions=[{"type": "PodScheduled", "status": "False", "reason": LONG}]),
+    ],
+)
+def test_whatever_a_kubelet_writes_there_is_an_ending(pod: dict[str, Any]) -> None:
+    for entry in pod["status"].get("containerStatuses", []):
+        entry["image"], entry["imageID"] = LONG, LONG + "@sha256:" + "0" * 64
+    ending = container_ending(pod)
+    assert ending is not None
+    assert ending.reason.startswith(("x", "Error"))
+    assert (ending.image, ending.image_id) == ("", "")
+    assert len(never_started(pod)[0]) <= 4096
+
+
 @pytest.mark.parametrize(
     ("state", "moment"),
     [

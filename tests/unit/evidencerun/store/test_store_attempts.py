@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from evidencerun import limits
+from evidencerun.bundle.archive import read_archive
 from evidencerun.store import attempts as attempts_module
 from evidencerun.store import pod_log
 from evidencerun.store.attempts import attempt_log
+from evidencerun.verify.duties import verify_unsigned
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
 PATH = f"/v1/runs/{UID}/attempts"
@@ -66,6 +68,24 @@ async def _begun(rig: Any, kubelet: Any) -> dict[str, Any]:
     kubelet.run(pod)
     await rig.attempt("running", pod=_ref(pod))
     return pod
+
+
+@pytest.mark.parametrize("image_id", ["", "docker://sha256:" + "1" * 64, "x" * 100_000])
+async def test_a_node_that_names_no_image_that_ran_spoils_its_check_alone(
+    rig: Any, kubelet: Any, image_id: str
+) -> None:
+    pod = await _begun(rig, kubelet)
+    kubelet.end(pod, 0, message="all is well")
+    pod["status"]["containerStatuses"][0]["imageID"] = image_id
+    view = await rig.attempt("ended", pod=_ref(pod))
+    assert (view["state"], view["status"], view["reason"]) == ("ended", "other", "image-unknown")
+    await rig.ok("POST", f"/v1/runs/{UID}/seal", token=rig.api.operator_token(), json_body={"reason": "finished"})
+    view = await rig.view()
+    assert (view["seal"], view["verdict"]) == ("queued", "Incomplete")
+    layer = (await rig.call("GET", f"/v1/seal/{view['bundle']['manifestDigest']}/layer", token=rig.api.sealer_token()))[
+        1
+    ]
+    verify_unsigned(read_archive(layer))
 
 
 @pytest.mark.parametrize(

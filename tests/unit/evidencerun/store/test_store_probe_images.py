@@ -46,10 +46,12 @@ async def test_only_pods_that_were_seen_count() -> None:
         {"image": "probe:1", "imageID": ONE},
         {"image": "probe:1", "imageID": TWO},
         {"image": "probe:1", "imageID": ""},
+        {"image": "probe:1", "imageID": "x" * 9000 + ONE},
+        {"image": "x" * 9000, "imageID": ONE},
         {"image": "probe:1", "imageID": TWO, "uid": "another pod of that name"},
         None,
     )
-    found = await look(pods, namespace="evidencerun-probes", origins=_origins(6))  # type: ignore[arg-type]
+    found = await look(pods, namespace="evidencerun-probes", origins=_origins(8))  # type: ignore[arg-type]
     assert [(seen.image_id, seen.pods) for seen in found.images] == [(ONE, 2), (TWO, 1)]
 
 

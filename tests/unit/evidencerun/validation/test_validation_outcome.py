@@ -16,6 +16,7 @@ from evidencerun.validation.outcome import (
     reserved_lines,
     shown_reason,
     visible_lines,
+    without_image,
 )
 from evidencerun.validation.storeapi import CheckStatus, ContainerEnding
 
@@ -126,8 +127,27 @@ def test_the_zero_of_a_runtime_is_no_time():
 
 def test_what_began_was_not_never_started():
     ending = ended(None, "DeadlineExceeded")
-    assert ending_contradiction(ending, CheckStatus.OTHER, "timeout") == ""
-    assert "started" in ending_contradiction(ending, CheckStatus.OTHER, "not-started")
+    assert ending_contradiction(ending, CheckStatus.OTHER, "timeout", image_known=True) == ""
+    assert "started" in ending_contradiction(ending, CheckStatus.OTHER, "not-started", image_known=True)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_of_an_image_that_nobody_knows_no_word_counts(code):
+    ending = ended(code, "Error", "its words")
+    told = judge(ending)
+    outcome = without_image(told)
+    assert (outcome.status, outcome.reason) == (CheckStatus.OTHER, Reason.IMAGE_UNKNOWN)
+    assert outcome.message == "the kubelet does not say which image ran: its words"
+    assert ending_contradiction(ending, outcome.status, outcome.reason, image_known=False) == ""
+    assert ending_contradiction(ending, told.status, told.reason, image_known=False)
+    assert ending_contradiction(ending, outcome.status, outcome.reason, image_known=True)
+
+
+def test_what_was_no_word_of_the_check_stays_what_it_was():
+    for ending in (ended(137, "OOMKilled"), ended(None, "ImagePullBackOff"), ended(3, "Error")):
+        assert without_image(judge(ending)) == judge(ending)
+    never = ContainerEnding(reason="NeverStarted")
+    assert ending_contradiction(never, CheckStatus.OTHER, "image-unknown", image_known=False)
 
 
 @given(
@@ -154,7 +174,10 @@ def test_only_an_exit_code_of_0_that_nobody_brought_about_passes(ending, log):
         assert outcome.message.strip()
     assert (outcome.reason is Reason.NONE) is (outcome.status in (CheckStatus.PASSED, CheckStatus.FAILED))
     assert outcome.status is not CheckStatus.PENDING
-    assert ending_contradiction(ending, outcome.status, outcome.reason) == ""
+    assert ending_contradiction(ending, outcome.status, outcome.reason, image_known=True) == ""
+    unknown = without_image(outcome)
+    assert unknown.status is CheckStatus.OTHER
+    assert ending_contradiction(ending, unknown.status, unknown.reason, image_known=False) == ""
 
 
 def test_a_skip_reason_may_come_from_elsewhere():

@@ -141,13 +141,15 @@ def create(cluster: KubeconfigCluster, namespace: str, manifest: dict[str, Any])
     except ClusterError as error:
         if error.status == 409 and "name" in manifest["metadata"]:
             return _adopt(cluster, namespace, manifest), False
+        if error.status == 404 and f'namespaces "{namespace}" not found' in error.why:
+            raise InputError(
+                "E1433",
+                f"namespace {namespace} does not exist",
+                fix="name one in which runs are served; the chart's runNamespaces, by default: evidence",
+            ) from error
         if error.status == 404:
             raise ClusterError(
-                error.code,
-                f"the cluster does not know EvidenceRun, or namespace {namespace!r} does not exist",
-                why=error.why,
-                fix=INSTALL,
-                retryable=False,
+                error.code, "the cluster does not know EvidenceRun", why=error.why, fix=INSTALL, retryable=False
             ) from error
         if error.status in (400, 422):
             raise InputError(

@@ -124,7 +124,7 @@ def _check(check: CheckRun) -> Iterator[str]:
     why = shown_reason(check.reason, check.extra)
     reason = f" ({plain_text(why)})" if why else ""
     yield f"  {check.phase.value:<12}{plain_text(check.name):<32}{check.status.value}{reason}"
-    if check.message:
+    if check.message and check.message != why:
         yield f"    {plain_text(one_line(check.message))}"
     for attempt in check.attempts:
         for number in attempt.measurements:

@@ -79,6 +79,18 @@ def test_two_documents_are_refused():
     assert caught.value.fix == "kubectl apply -f run.yaml"
 
 
+def test_a_namespace_that_does_not_exist_is_told_from_a_cluster_without_our_kinds():
+    with pytest.raises(InputError, match="namespace evidence does not exist"):
+        create(
+            FakeCluster(fault=fault(404, 'namespaces "evidence" not found')),
+            "evidence",
+            read_manifest(GOOD, where="-"),
+        )
+    with pytest.raises(ClusterError, match="the cluster does not know EvidenceRun") as caught:
+        create(FakeCluster(fault=fault(404, "404 page not found")), "evidence", read_manifest(GOOD, where="-"))
+    assert caught.value.fix.startswith("helm install")
+
+
 SPEC = {"recipe": {"configMap": {"name": "recipe"}}}
 
 

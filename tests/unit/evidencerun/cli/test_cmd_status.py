@@ -79,6 +79,11 @@ def test_the_table_of_a_namespace(status, capsys):
     assert cells == ["first", "none (accelerator none)", "2/3", "1/2", "Finished", "Incomplete", "yes"]
 
 
+def test_what_is_not_known_yet_is_no_zero(status, capsys):
+    assert status("-A", runs=[{"metadata": {"name": "new", "namespace": "evidence"}}]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["evidence", "new", "-", "-", "-", "Pending", "-", "-"]
+
+
 def test_the_table_of_all_namespaces_says_which(status, capsys):
     other = {"metadata": {"name": "second", "namespace": "other"}}
     assert status("-A", runs=[RUN, other]) == 0

@@ -267,6 +267,7 @@ def test_values_that_do_not_fit_together_are_refused_with_a_sentence(
 
 
 TOLERATION = {"key": "gpu", "operator": "Equal", "value": "x", "effect": "NoSchedule"}
+TERM = {"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "Exists"}]}
 EXTRA = {"labels": {"team": "b"}, "annotations": {"note": "a: b"}}
 ODD: dict[str, Any] = {
     "imagePullSecrets": ["pull", "pull.other"],
@@ -282,14 +283,14 @@ ODD: dict[str, Any] = {
     },
     "checks": {"wideRights": True},
     "signing": {"secretName": "team-key"},
-    "operator": {"resources": {"requests": {"cpu": 0.5, "memory": "1Gi"}, "limits": {}}},
+    "operator": {"resources": {"requests": {"cpu": 0.5, "memory": "256Mi"}, "limits": {"cpu": 1}}},
     "store": {"persistence": {"size": "1Ti", "storageClassName": "fast"}, "resources": {}},
     "networkPolicy": {"dnsPorts": [53, 5353], "checksEgress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]},
     "commonLabels": {"team": "a", "cost/centre": "7"},
     "priorityClassName": "important",
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"operator": "Exists"}],
-    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [TERM]}}},
     "podAnnotations": {"note": "yes"},
     "podLabels": {"sidecar.istio.io/inject": "false"},
 }

@@ -82,9 +82,8 @@ async def test_a_node_that_names_no_image_that_ran_spoils_its_check_alone(
     await rig.ok("POST", f"/v1/runs/{UID}/seal", token=rig.api.operator_token(), json_body={"reason": "finished"})
     view = await rig.view()
     assert (view["seal"], view["verdict"]) == ("queued", "Incomplete")
-    layer = (await rig.call("GET", f"/v1/seal/{view['bundle']['manifestDigest']}/layer", token=rig.api.sealer_token()))[
-        1
-    ]
+    path = f"/v1/seal/{view['bundle']['manifestDigest']}/layer"
+    _, layer, _ = await rig.call("GET", path, token=rig.api.sealer_token())
     verify_unsigned(read_archive(layer))
 
 

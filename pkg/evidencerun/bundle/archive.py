@@ -77,6 +77,7 @@ def read_archive(data: bytes) -> dict[str, bytes]:
     """
     with _refusing_damage(), gzip.GzipFile(fileobj=io.BytesIO(data)) as zipped:
         files = _members(_Bounded(zipped, _allowed(data)))
+    _refuse_clashes(files)
     return _without_outer_folder(files)
 
 
@@ -182,6 +183,15 @@ def _members(source: _Bounded) -> dict[str, bytes]:
                 files[path] = _content(archive, member)
         _nothing_behind_the_end(archive)
     return files
+
+
+def _refuse_clashes(files: Mapping[str, bytes]) -> None:
+    """Refuse paths that cannot stand beside each other in every file system: all of them may be written to one."""
+    names = {path.lower() for path in files}
+    folders = {path.lower() for path in _folders(files)}
+    if len(names) < len(files) or names & folders:
+        odd = min(names & folders, default="")
+        _refuse(odd, "a path is a file and a folder" if odd else "two paths differ in upper and lower case only")
 
 
 def _nothing_behind_the_end(archive: tarfile.TarFile) -> None:

@@ -3,50 +3,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from base64 import b64decode
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from evidencerun.errors import ClusterError, StoreError
 from evidencerun.kube.base import (
     CONFIG_MAPS,
-    CORE_EVENTS,
-    DAEMON_SETS,
     EVIDENCE_POLICIES,
-    JOBS,
     NODES,
-    PODS,
     RUNTIME_CLASSES,
     ClusterPort,
-    Resource,
 )
 from evidencerun.validation.plan import ClusterIdentity, Plan, PlanImages, ServerVersion
 from evidencerun.validation.spec import ConfigMapKey, RunSpec
 from evidencerun.validation.storeapi import RunView
-from evidencerun_operator import naming
+from evidencerun_operator.children import NEEDS, Children, Needs
 from evidencerun_operator.planning import plan_status
+from evidencerun_operator.recent_answers import RecentAnswers
 from evidencerun_operator.refusals import Refusals
 from evidencerun_operator.run_list import RunList
 from evidencerun_operator.run_object import Faulty, Policy, Run, read_policy
 from evidencerun_operator.settings import Settings
 from evidencerun_operator.stages import Stage, standing
 from evidencerun_operator.storeclient import StoreClient
-from evidencerun_operator.views import (
-    ChildView,
-    NodeHealth,
-    PodView,
-    child_view,
-    latest_warnings,
-    node_health,
-    node_view,
-    pod_view,
-    warning_view,
-)
+from evidencerun_operator.views import NodeHealth, node_health, node_view
 from evidencerun_operator.world import (
     ActiveWorld,
     Missing,
@@ -56,53 +39,10 @@ from evidencerun_operator.world import (
     StoreLost,
 )
 
-T = TypeVar("T")
 _NODES_SECONDS: Final = 4.0
 _QUEUED_SECONDS: Final = 60.0
 _NODES_PER_NODE_LIST: Final = 200
-_EVENTS_SECONDS: Final = 1.0
 _CLASSES_SECONDS: Final = 30.0
-_NODES_PER_POD_LIST: Final = 100
-"""The list of a run's probe pods is read again after one second per so many nodes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What a stage looks at: which of our two namespaces, the run's own, warnings, and nodes."""
-
-    probes: bool = False
-    checks: bool = False
-    deliver: bool = False
-    warnings: bool = False
-    nodes: bool = False
-
-
-_NEEDS: Final = {
-    Stage.PROBING: Needs(probes=True, warnings=True, nodes=True),
-    Stage.CHECKING: Needs(checks=True, warnings=True, nodes=True),
-    Stage.STOPPING: Needs(checks=True, probes=True, warnings=True, nodes=True),
-    Stage.DELIVERING: Needs(deliver=True, warnings=True),
-    Stage.CLEANING: Needs(probes=True, checks=True, deliver=True),
-}
-
-
-@dataclass(slots=True)
-class _Cache:
-    """Answers that may be a moment old. Losing them costs a request."""
-
-    entries: dict[object, tuple[float, Any]] = field(default_factory=dict)
-
-    async def get(self, key: object, seconds: float, read: Callable[[], Awaitable[T]]) -> T:
-        now = time.monotonic()
-        known = self.entries.get(key)
-        if known is not None and now - known[0] < seconds:
-            kept: T = known[1]
-            return kept
-        value = await read()
-        if len(self.entries) > 1000:
-            self.entries.clear()
-        self.entries[key] = (now, value)
-        return value
 
 
 class Observer:
@@ -126,7 +66,7 @@ class Observer:
         self._refusals = refusals
         self._ca_digest = ca_digest
         self._nonce = nonce
-        self._cache = _Cache()
+        self._recent = RecentAnswers()
         self._plans: dict[str, Plan] = {}
         self.places = Places(
             system=settings.system_namespace,
@@ -135,6 +75,7 @@ class Observer:
             runs=settings.run_namespaces,
             store_url=settings.store_url,
         )
+        self._children = Children(cluster, self.places, self._recent)
 
     def forget(self, uid: str) -> None:
         """Drop what is cached of a run that is over."""
@@ -149,7 +90,7 @@ class Observer:
 
     async def _pending(self, run: Run) -> PendingWorld:
         allowed = run.ref.namespace in self.places.runs
-        version = await self._cache.get("version", _CLASSES_SECONDS, self._cluster.server_version)
+        version = await self._recent.get("version", _CLASSES_SECONDS, self._cluster.server_version)
         occupied, ahead = await self._runs.queue_before(run)
         store: Plan | StoreDown | None = None
         if allowed:
@@ -161,7 +102,7 @@ class Observer:
         queued = isinstance(policy, Policy) and occupied + ahead >= policy.spec.limits.max_concurrent_runs
         # A run that waits its turn needs no fresh list: it is planned with the one of its last look.
         read = partial(self._cluster.list_all, NODES, project=node_view)
-        nodes = await self._cache.get("node-views", _QUEUED_SECONDS if queued else 0, read) if allowed else []
+        nodes = await self._recent.get("node-views", _QUEUED_SECONDS if queued else 0, read) if allowed else []
         return PendingWorld(
             places=self.places,
             policy=policy,
@@ -228,20 +169,20 @@ class Observer:
         except StoreError as error:
             store = StoreDown(message=str(error))
         stage = standing(now, run, store, plan).stage
-        needs = _NEEDS.get(stage, Needs())
-        children, pods = await self._objects(uid, run.ref.namespace, needs, _count(plan))
-        troubles = await self._warnings(uid, run.ref.namespace, needs, pods)
+        needs = NEEDS.get(stage, Needs())
+        children, pods = await self._children.objects(uid, run.ref.namespace, needs, _count(plan))
+        troubles = await self._children.warnings(uid, run.ref.namespace, needs, pods)
         classes: frozenset[str] = frozenset()
         if stage is Stage.PROBING:
-            classes = await self._cache.get("runtimeclasses", _CLASSES_SECONDS, self._runtime_classes)
+            classes = await self._recent.get("runtimeclasses", _CLASSES_SECONDS, self._runtime_classes)
         return ActiveWorld(
             places=self.places,
             plan=plan,
             store=store,
-            children=tuple(children),
-            pods=tuple(pods),
+            children=children,
+            pods=pods,
             troubles=troubles | self._refusals.of_run(uid),
-            nodes=await self._cache.get("nodes", _pace_of_nodes(plan), self._health) if needs.nodes else {},
+            nodes=await self._recent.get("nodes", _pace_of_nodes(plan), self._health) if needs.nodes else {},
             store_ca=self._store.ca,
             runtime_classes=classes,
         )
@@ -263,55 +204,8 @@ class Observer:
 
     async def children_of(self, uid: str) -> ActiveWorld:
         """Return the objects of a run in our two namespaces, for the janitor."""
-        children, pods = await self._objects(uid, "", Needs(probes=True, checks=True), 0)
-        return ActiveWorld(places=self.places, plan=None, store=StoreLost(), children=tuple(children), pods=tuple(pods))
-
-    async def _objects(
-        self, uid: str, namespace: str, needs: Needs, nodes: int
-    ) -> tuple[list[ChildView], list[PodView]]:
-        chosen = naming.selector(uid)
-        places = self.places
-        wanted: list[tuple[Resource, str]] = []
-        pod_places: list[str] = []
-        if needs.probes:
-            wanted += [(CONFIG_MAPS, places.probes), (DAEMON_SETS, places.probes)]
-        if needs.checks:
-            wanted += [(CONFIG_MAPS, places.checks), (JOBS, places.checks)]
-            pod_places.append(places.checks)
-        if needs.deliver:
-            wanted += [(JOBS, namespace)]
-            pod_places.append(namespace)
-        reads: list[Awaitable[list[PodView]]] = []
-        if needs.probes:
-            seconds = 0.0 if needs.checks else nodes / _NODES_PER_POD_LIST
-            reads.append(self._cache.get(("pods", uid), seconds, partial(self._pods, places.probes, chosen)))
-        reads += [self._pods(place, chosen) for place in pod_places]
-        # A pod that is not seen although its Job is would look deleted: the pods are read after the objects.
-        children = await asyncio.gather(*(self._children(resource, where, chosen) for resource, where in wanted))
-        pods = await asyncio.gather(*reads)
-        return [one for some in children for one in some], [one for some in pods for one in some]
-
-    async def _children(self, resource: Resource, namespace: str, selector: str) -> list[ChildView]:
-        project = partial(child_view, resource.kind)
-        return await self._cluster.list_all(resource, namespace=namespace, label_selector=selector, project=project)
-
-    async def _pods(self, namespace: str, selector: str) -> list[PodView]:
-        return await self._cluster.list_all(PODS, namespace=namespace, label_selector=selector, project=pod_view)
-
-    async def _warnings(self, uid: str, namespace: str, needs: Needs, pods: list[PodView]) -> dict[str, str]:
-        """Return name to message of what the API warns about, if anything of the run has not started."""
-        if not needs.warnings or (pods and all(pod.started_at for pod in pods)):
-            return {}
-        place = self.places.probes if needs.probes else self.places.checks if needs.checks else namespace
-        read = partial(self._read_warnings, place)
-        found = await self._cache.get(("warnings", place), _EVENTS_SECONDS, read)
-        return {name: message for name, message in found.items() if name.startswith(naming.prefix(uid))}
-
-    async def _read_warnings(self, namespace: str) -> dict[str, str]:
-        rows = await self._cluster.list_all(
-            CORE_EVENTS, namespace=namespace, field_selector="type=Warning", project=warning_view
-        )
-        return latest_warnings(rows)
+        children, pods = await self._children.objects(uid, "", Needs(probes=True, checks=True), 0)
+        return ActiveWorld(places=self.places, plan=None, store=StoreLost(), children=children, pods=pods)
 
     async def _health(self) -> dict[str, NodeHealth]:
         return dict(await self._cluster.list_all(NODES, project=node_health))

@@ -8,13 +8,17 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 
 @contextlib.contextmanager
 def running(module: str, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Run `python -m module` with these variables and PATH alone; killed at the end of the block."""
+    """Run `python -m module` with these variables and PATH alone; killed at the end of the block, or after a minute.
+
+    So a program that never comes to the step that is waited for fails its test instead of holding it.
+    """
     program = subprocess.Popen(
         [sys.executable, "-m", module],
         env={"PATH": os.environ["PATH"], **environ},
@@ -22,9 +26,12 @@ def running(module: str, environ: Mapping[str, str]) -> Iterator[subprocess.Pope
         stderr=subprocess.STDOUT,
         text=True,
     )
+    watchdog = threading.Timer(60, program.kill)
+    watchdog.start()
     try:
         yield program
     finally:
+        watchdog.cancel()
         program.kill()
         program.wait()
         assert program.stdout

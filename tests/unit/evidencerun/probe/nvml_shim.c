@@ -2,7 +2,7 @@
 //
 // A stand-in for libnvidia-ml.so.1 in tests: answers from a file of key=value lines (variable NVML_SHIM), so that the
 // real Python binding, its structures and the loader are exercised. `fail.SYMBOL=CODE` makes a call fail,
-// `fail.SYMBOL.INDEX=CODE` for one GPU; `hang.SYMBOL.INDEX=FILE` makes that file and blocks for ever, `crash.SYMBOL.INDEX` ends the process.
+// `fail.SYMBOL.INDEX=CODE` for one GPU; `busy.SYMBOL.INDEX=FILE` fails once with "not ready" and makes that file; `hang.SYMBOL.INDEX=FILE` makes that file and blocks for ever, `crash.SYMBOL.INDEX` ends the process.
 // Whatever is not here gives the binding's "function not found".
 #include <signal.h>
 #include <stdio.h>
@@ -47,6 +47,12 @@ static int fault(const char *symbol, long index) {
     for (;;) pause();
   }
   if (about("crash", symbol, index)) raise(SIGSEGV);
+  const char *busy = about("busy", symbol, index);
+  if (busy && access(busy, F_OK)) {
+    FILE *mark = fopen(busy, "w");
+    if (mark) fclose(mark);
+    return 27;
+  }
   const char *code = about("fail", symbol, index);
   return code ? atoi(code) : 0;
 }

@@ -170,6 +170,25 @@ def test_lost_gpu_is_still_counted(shim_folder: Path, tmp_path: Path) -> None:
     assert reading.measurements["GPU.nvml"]["gpu.1.handle.error"] == 15
 
 
+def test_a_gpu_that_is_not_ready_is_asked_once_more(shim_folder: Path, tmp_path: Path) -> None:
+    busy = tmp_path / "busy"
+    reading = read(shim_folder, tmp_path, {"busy.nvmlDeviceGetName.1": str(busy)})
+    assert busy.exists()
+    assert only(reading, "nvml.name").error is None
+
+
+def test_a_gpu_that_stays_busy_is_not_asked_for_ever(shim_folder: Path, tmp_path: Path) -> None:
+    reading = read(shim_folder, tmp_path, {"fail.nvmlDeviceGetName.1": "27"})
+    assert reading.measurements["GPU.nvml"]["gpu.1.name.error"] == 27
+
+
+def test_more_gpus_than_are_read_are_no_complete_answer(shim_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceFailedError) as caught:
+        read(shim_folder, tmp_path, {"count": "300"})
+    assert caught.value.what.startswith(f"{limits.NVML_GPUS_MAX} of 300 GPUs answered")
+    assert "GPU.smi" not in caught.value.partial.measurements
+
+
 def test_unlike_gpus_have_no_common_model(shim_folder: Path, tmp_path: Path) -> None:
     changes = {"gpu.name.1": "NVIDIA L40S", "gpu.pci.1": "0x26b910de"}
     reading = read(shim_folder, tmp_path, changes)

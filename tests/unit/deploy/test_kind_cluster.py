@@ -68,7 +68,7 @@ def checkout(folder: Path, repository: Path) -> Path:
 @pytest.fixture
 def kind(tmp_path: Path, repository: Path) -> Kind:
     (tmp_path / "bin").mkdir()
-    for name in ("docker", "kind", "kubectl", "htpasswd"):
+    for name in ("docker", "kind", "kubectl", "htpasswd", "jq"):
         program = tmp_path / "bin" / name
         program.write_text(STUB, encoding="ascii")
         program.chmod(0o755)

@@ -53,10 +53,15 @@ def test_enough_is_what_is_left_by_others(used: int, enough: bool) -> None:
     assert limit.enough is enough
 
 
+def needs(number: int) -> tuple[Need, ...]:
+    """A cluster that takes so many of everything, however many nodes it has."""
+    return tuple(Need(name=need.name, base=number, node=0) for need in machine_limits.NEEDS)
+
+
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has everything, but for a limit."""
-    monkeypatch.setattr(machine_limits, "NEEDS", (Need(name="fs.inotify.max_user_instances", base=10**9, node=1),) * 2)
+    monkeypatch.setattr(machine_limits, "NEEDS", needs(10**9))
     monkeypatch.setattr(preflight, "require", lambda **_: None)
 
 
@@ -92,7 +97,8 @@ def test_bringing_up_warns_before_anything_is_started(
 def test_a_machine_with_room_is_not_warned(
     chosen: settings.Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine_limits, "NEEDS", (Need(name="fs.inotify.max_user_instances", base=1, node=0),) * 2)
+    monkeypatch.setattr(machine_limits, "NEEDS", needs(1))
+    monkeypatch.setattr(machine_limits, "in_use", lambda _: (0, 0))
     monkeypatch.setattr(preflight, "require", lambda **_: None)
     monkeypatch.setenv("EVIDENCERUN_STATE", str(chosen.state))
     assert main.main(["doctor"]) == 0

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +118,7 @@ def require_subject(attestation: Part, manifest_digest: str) -> None:
         payload = base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True)
         statement: Any = parse_json(payload, what="the signed statement", max_bytes=limits.STATEMENT_MAX)
         subjects = {subject["digest"]["sha256"] for subject in statement["subject"]}
-    except (InputError, LookupError, TypeError, binascii.Error) as fault:
+    except (InputError, LookupError, TypeError, ValueError) as fault:
         raise EvidenceError("E7313", "the attestation is no signed statement", why=str(fault)[:300]) from fault
     if wanted not in subjects:
         raise EvidenceError(

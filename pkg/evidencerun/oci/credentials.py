@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,7 +76,7 @@ def _read(key: str, entry: Mapping[str, Any]) -> Credentials:
         return Credentials(username=username, password=password)
     try:
         username, _, password = base64.b64decode(str(entry.get("auth", "")), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError) as fault:
+    except ValueError as fault:
         raise InputError(
             "E7402", "an entry of .dockerconfigjson cannot be read", where=f"auths[{key!r}].auth"
         ) from fault

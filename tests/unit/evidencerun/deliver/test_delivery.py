@@ -242,6 +242,7 @@ def test_a_signature_over_the_manifest_is_accepted(tmp_path: Path) -> None:
         b"{}",
         b'{"dsseEnvelope": {"payload": "!"}}',
         b'{"dsseEnvelope": {"payload": "e30="}}',
+        '{"dsseEnvelope": {"payload": "é"}}'.encode(),
         b'{"dsseEnvelope": []}',
     ],
 )

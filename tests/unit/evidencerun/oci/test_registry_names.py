@@ -121,6 +121,8 @@ def test_identity_tokens() -> None:
         b"{}",
         b'{"auths": []}',
         config({"registry.example.com:5000": {"auth": "no base64"}}),
+        config({"registry.example.com:5000": {"auth": "é"}}),
+        config({"registry.example.com:5000": {"auth": "/w=="}}),
         config({"registry.example.com:5000": {"auth": encoded(":p")}}),
         config({"registry.example.com:5000": {}}),
         b'{"auths": {"a": {"password": "top-secret\\ud800"}}}',

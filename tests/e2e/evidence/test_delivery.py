@@ -172,7 +172,11 @@ def test_a_claim_that_does_not_exist_is_named_while_it_is_waited_for(lab: Eviden
     assert (condition["status"], condition["reason"]) == ("False", "DeliveryBlocked")
     assert "no-such-claim" in lab.status(name)["summary"]
     _, said = undelivered(lab, name)
-    assert 'persistentvolumeclaim "no-such-claim" not found' in said
+    assert said.startswith('spec.deliver.pvc: persistentvolumeclaim "no-such-claim" not found in namespace')
+    assert said.count("not found") == 1
+    events = lab.cluster.get("events", "-n", RUNS, "--field-selector", f"involvedObject.name={name}")["items"]
+    told = {event["type"] for event in events if "no-such-claim" in event["message"]}
+    assert told == {"Warning"}, "nothing that went wrong is a normal event"
 
 
 def test_a_claim_holds_the_bundle_and_the_logs(lab: Evidence, begun: Any):

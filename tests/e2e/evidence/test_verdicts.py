@@ -113,6 +113,9 @@ def test_a_component_that_is_not_installed(evidence: Evidence, end: Any, tmp_pat
     assert ended.check("node-agreement") == ("skipped", "single-machine")
     assert "demo-missing" in ended.report
     assert ended.status["checks"]["failed"] == 1
+    step = ended.status["nextAction"]
+    assert step.startswith(f"kubectl delete -n {RUNS} evr/{name}   # first fetch the bundle and mend this: ")
+    assert "check expected-resources failed" in step
 
 
 @pytest.mark.data
@@ -199,6 +202,9 @@ def test_cancel_in_the_middle_is_signed(evidence: Evidence, end: Any):
     assert ended.exit_code == 11, ended.report
     assert "cancelled" in ended.report.lower()
     assert ended.record["checks"], "what was declared stands in the record"
+    nodes = ended.status["nodes"]
+    reported = next(c for c in ended.status["conditions"] if c["type"] == "NodesReported")
+    assert (reported["status"] == "True") == (nodes["reported"] == nodes["targeted"]), reported["message"]
     back = evidence.cluster.kubectl(
         "patch", "evr", "-n", RUNS, name, "--type=merge", "-p", '{"spec":{"cancel":false}}', check=False
     )

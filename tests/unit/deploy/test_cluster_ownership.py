@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from evidencelocal import lifecycle, main, ownership, settings
+from evidencelocal import lifecycle, main, ownership, processes, settings
 
 Stand = Callable[..., subprocess.Popen[bytes]]
 
@@ -28,15 +29,23 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def stand() -> Iterator[Stand]:
+def marker(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A marker that no other cluster of this machine has, not even one of a test beside this one."""
+    unique = f"{settings.MARKER}_{secrets.token_hex(4)}"
+    monkeypatch.setattr(processes, "MARKER", unique)
+    return unique
+
+
+@pytest.fixture
+def stand(marker: str) -> Iterator[Stand]:
     """Let a process stand for a cluster: stand(state directory, checkout, instance)."""
     begun: list[subprocess.Popen[bytes]] = []
 
-    def begin(folder: Path, checkout: Path, instance: int = 9) -> subprocess.Popen[bytes]:
+    def begin(folder: Path, checkout: Path, instance: int = 9, marked: str = marker) -> subprocess.Popen[bytes]:
         folder.mkdir(exist_ok=True)
         text = json.dumps({"checkout": str(checkout), "instance": instance})
         (folder / "owner.json").write_text(text, encoding="ascii")
-        environment = {**os.environ, settings.MARKER: str(folder)}
+        environment = {**os.environ, marked: str(folder)}
         words = [sys.executable, "-c", "print(flush=True); import time; time.sleep(60)"]
         process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE)
         assert process.stdout
@@ -93,10 +102,13 @@ def test_the_cluster_of_another_checkout_is_left_alone(
 def test_the_program_says_it_in_words_and_ends_with_a_code_of_its_own(
     state: Path, stand: Stand, other: Path, repository: Path
 ) -> None:
-    stand(state, other)
-    done = subprocess.run([repository / "deploy/local/cluster", "status"], capture_output=True, text=True)
+    """The only one with the marker of real clusters, and a number that neither they nor other tests have."""
+    stand(state, other, instance=7, marked=settings.MARKER)
+    environment = {**os.environ, "EVIDENCERUN_INSTANCE": "7"}
+    command = [repository / "deploy/local/cluster", "status"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 3
-    assert done.stderr.startswith("error: the running cluster with instance number 9 belongs to another checkout")
+    assert done.stderr.startswith("error: the running cluster with instance number 7 belongs to another checkout")
     assert "Traceback" not in done.stderr
 
 
@@ -145,6 +157,5 @@ def test_bringing_it_up_writes_down_whose_it_is(state: Path, stand: Stand) -> No
     chosen = settings.from_environment()
     stand(state, Path("/nobody"))
     ownership.claim(chosen)
-    assert list(ownership.running()) == [
-        ownership.Owned(checkout=ownership.checkout(), state=state, instance=chosen.instance)
-    ]
+    owned = ownership.Owned(checkout=ownership.checkout(), state=state, instance=chosen.instance)
+    assert list(ownership.running()) == [owned]

@@ -19,8 +19,14 @@ def chosen(tmp_path: Path) -> settings.Settings:
 
 
 @pytest.fixture
-def held(tmp_path: Path, chosen: settings.Settings) -> Iterator[tuple[int, int]]:
-    """Two instances of inotify in this process, one of them with two watches; yields what was in use before."""
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only this process counts: what others hold changes at any time."""
+    monkeypatch.setattr(machine_limits, "_others", lambda _: [Path("/proc/self")])
+
+
+@pytest.fixture
+def held(alone: None, tmp_path: Path, chosen: settings.Settings) -> Iterator[tuple[int, int]]:
+    """Two instances of inotify in this process, one of them with two watches; yields what it had before."""
     before = machine_limits.in_use(chosen)
     libc = ctypes.CDLL(None, use_errno=True)
     handles = [libc.inotify_init(), libc.inotify_init()]
@@ -34,9 +40,16 @@ def held(tmp_path: Path, chosen: settings.Settings) -> Iterator[tuple[int, int]]
 
 
 def test_instances_and_watches_are_counted(chosen: settings.Settings, held: tuple[int, int]) -> None:
-    instances, watches = machine_limits.in_use(chosen)
-    assert instances >= held[0] + 2
-    assert watches >= held[1] + 2
+    assert machine_limits.in_use(chosen) == (held[0] + 2, held[1] + 2)
+
+
+def test_processes_of_the_cluster_itself_are_no_others(
+    chosen: settings.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Path(f"/proc/{os.getpid()}") in set(machine_limits._others(chosen))
+    mine = machine_limits.processes.identify(os.getpid())
+    monkeypatch.setattr(machine_limits.processes, "ours", lambda _: [mine])
+    assert Path(f"/proc/{os.getpid()}") not in set(machine_limits._others(chosen))
 
 
 def test_what_is_set_is_read_and_what_is_needed_grows_with_the_nodes(chosen: settings.Settings) -> None:

@@ -93,7 +93,9 @@ def test_a_namespace_that_nobody_knows_is_found(rights: ModuleType, documents: D
 
 
 def test_no_account_reads_secrets_and_no_rule_has_a_wildcard(rights: ModuleType, documents: Documents) -> None:
-    for right in rights.granted(documents, places()):
+    granted = rights.granted(documents, places())
+    assert granted
+    for right in granted:
         assert "secrets" not in right.resource, right
         assert "*" not in right.resource + right.verb, right
 

@@ -71,6 +71,7 @@ def test_names_of_many_nodes_are_cut_and_their_number_is_exact(cluster):
     half = limits.CONFLICT_NODES_MAX + 5
     nodes = [cluster.node(i, readings={"OS.grub": {"id": i % 2}}) for i in range(2 * half)]
     (grub,) = cluster.snapshot(cluster.nodes(*nodes)).subtypes("OS", "grub")
+    assert len(grub.items) == 2
     for item in grub.items:
         assert item.data["node-count"] == half
         assert item.data["truncated"] is True

@@ -120,7 +120,8 @@ def _harmless(error: Error) -> str:
     """Return the error's text with what a terminal would obey spelled out: names and values come from documents."""
     from evidencerun.bundle.escape import plain_text
 
-    return "\n".join(plain_text(line, at_most=_LINE_MAX) for line in error.diagnostics().split("\n"))
+    lines = (line for line in error.diagnostics().split("\n") if line.strip())
+    return "\n".join(plain_text(line, at_most=_LINE_MAX) for line in lines)
 
 
 def _advice(error: Error) -> str:

@@ -136,12 +136,12 @@ def test_a_shell_is_told_the_words_to_complete():
 @pytest.mark.parametrize(("status", "words"), [(401, "log in again"), (403, "evidence-runner")])
 def test_a_refusal_of_the_api_server_says_whom_to_ask(status: int, words: str, monkeypatch, capsys):
     def refuse(*_: object, **__: object) -> None:
-        raise http_fault(status=status, reason="", message="said the API", where="GET runs")
+        raise http_fault(status=status, reason="", message="said the API\n", where="GET runs")
 
     monkeypatch.setattr(app.app, "invoke", refuse)
     assert app.run(["status"]) == exits.Exit.FORBIDDEN
     shown = capsys.readouterr().err
-    assert "cause: said the API" in shown
+    assert "cause: said the API\n  fix:" in shown, "no blank line"
     assert words in shown
 
 

@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from evidencelocal import processes
 from evidencelocal.settings import MAX_NODES, Settings
 from evidencelocal.shell import run, succeeds, write
 
@@ -62,7 +66,7 @@ def remember(settings: Settings) -> None:
     }
     wanted = map(Path, (*_FOLDERS, *_SIDE_EFFECTS))
     missing = [str(part) for folder in wanted for part in (folder, *folder.parents) if not part.exists()]
-    found = {"boot": boot_id(), "sysctl": values, "made": sorted(set(missing), reverse=True)}
+    found = {"boot": boot_id(), "since": time.time(), "sysctl": values, "made": sorted(set(missing), reverse=True)}
     write(path, json.dumps(found, indent=1))
 
 
@@ -72,11 +76,29 @@ def _is_mounted(path: Path) -> bool:
     return any(line.split()[4] == str(path) for line in lines)
 
 
+def _hand_on(found: dict[str, Any], heir: Path) -> None:
+    """Leave the putting back to a cluster that still runs, and to which it would do harm.
+
+    Its nodes lose what they mount over a directory when that is removed here, and their network without forwarding.
+    """
+    known = json.loads(heir.read_text(encoding="utf-8")) if heir.is_file() else found
+    if known["boot"] != found["boot"]:
+        return
+    # The later one found what the earlier one had set already.
+    first, second = sorted((known, found), key=lambda one: float(one.get("since", 0)))
+    made = sorted({*first["made"], *second["made"]}, reverse=True)
+    write(heir, json.dumps({**first, "sysctl": {**second["sysctl"], **first["sysctl"]}, "made": made}, indent=1))
+
+
 def _put_back(settings: Settings) -> None:
     path = _before_file(settings)
     if not path.is_file():
         return
     found = json.loads(path.read_text(encoding="utf-8"))
+    others = processes.marked_states() - {settings.state}
+    if others:
+        _hand_on(found, _before_file(replace(settings, state=min(others))))
+        return
     if found["boot"] == boot_id():
         for name, value in found["sysctl"].items():
             if _sysctl_file(name).read_text(encoding="ascii").strip() != value:

@@ -14,6 +14,8 @@ MIB: Final = 1024 * KIB
 YAML_NODES_MAX: Final = 50_000
 """Nodes of a YAML document (keys, values, collections): the largest real recipe has about 400; 50,000 are read in
 less than half a second."""
+RECIPE_COMPONENTS_MAX: Final = 500
+"""Components of a recipe; real ones have some forty, and the time for a BOM grows with the square of their number."""
 UNKNOWN_FIELDS_MAX: Final = 1000
 """Fields of a recipe that no generation of the format has; a newer one may have a few in each of its components."""
 YAML_DEPTH_MAX: Final = 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from evidencerun import limits
 from evidencerun.canonical import Mapping, Node, Scalar, key_text, scalar_value
 from evidencerun.recipe.field_reader import Fields, refuse
 from evidencerun.recipe.model import Component, ExpectedResource
@@ -46,6 +47,9 @@ def read_components(top: Fields, unknown: list[tuple[str, Node]]) -> tuple[Compo
     for path, node in top.items("componentRefs"):
         fields = Fields(node, path, _FIELDS, unknown)
         component = _component(fields, unknown)
+        if len(found) >= limits.RECIPE_COMPONENTS_MAX:
+            why = f"at most {limits.RECIPE_COMPONENTS_MAX} are read"
+            refuse("E1204", f"{path} is one component too many", node, why=why)
         if component.name in found:
             refuse("E1204", f"{path} names the component {component.name!a} again", node, why="names are unique")
         found[component.name] = component

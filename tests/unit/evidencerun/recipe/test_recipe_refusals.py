@@ -64,6 +64,16 @@ def test_more_checks_than_can_be_recorded_are_refused() -> None:
     assert caught.value.code == "E1206"
 
 
+def test_more_components_than_a_cluster_has_are_refused() -> None:
+    def deploying(count: int) -> bytes:
+        return HEAD + b"componentRefs:\n" + b"".join(b"- {name: c%d}\n" % number for number in range(count))
+
+    assert len(load_recipe(deploying(500)).components) == 500
+    with pytest.raises(InputError, match="at most 500 are read") as caught:
+        load_recipe(deploying(501))
+    assert (caught.value.code, caught.value.where) == ("E1204", "line 504, column 3")
+
+
 @pytest.mark.parametrize("text", ["validation: {deployment: {checks: [%s]}}\n", "%s"])
 def test_long_lists_are_read_in_time_that_grows_with_their_length(text: str) -> None:
     """Once each of thousands of names was compared with all the others; the operator stood still meanwhile."""

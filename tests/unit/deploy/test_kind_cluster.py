@@ -25,6 +25,7 @@ case "$(basename "$0") $*" in
   "docker inspect -f {{(index"*) echo 172.18.0.9 ;;
   "docker run "*) touch "$MADE.$4" ;;
   "docker rm -f "*) rm -f "$MADE.$3" ;;
+  "docker exec -i "*) cat >/dev/null ;;
   "htpasswd "*) echo "evidence:hash" ;;
 esac
 """
@@ -42,6 +43,11 @@ class Kind:
         chosen |= {"CALLS": str(self.folder / "calls"), "MADE": str(self.folder / "made")}
         chosen |= {"EVIDENCERUN_STATE": str(self.state)}
         return subprocess.run([self.command, *words], capture_output=True, text=True, env=chosen | variables)
+
+    def up(self) -> None:
+        """Bring it up, which is no matter of the test."""
+        done = self.run("up")
+        assert done.returncode == 0, done.stdout + done.stderr
 
     @property
     def state(self) -> Path:
@@ -95,7 +101,7 @@ def test_up_makes_cluster_and_registries_once(kind: Kind) -> None:
 
 
 def test_a_registry_that_has_stopped_is_made_anew(kind: Kind) -> None:
-    kind.run("up")
+    kind.up()
     (kind.folder / "made.evidencerun-registry").unlink()
     before = (kind.state / "registry/tls.crt").read_bytes()
     assert kind.run("up").returncode == 0
@@ -104,7 +110,7 @@ def test_a_registry_that_has_stopped_is_made_anew(kind: Kind) -> None:
 
 
 def test_the_configuration_names_files_that_are_there(kind: Kind) -> None:
-    kind.run("up")
+    kind.up()
     config = yaml.safe_load((kind.state / "kind.yaml").read_text(encoding="utf-8"))
     assert len(config["nodes"]) == 3
     policy, log = config["nodes"][0]["extraMounts"]
@@ -130,7 +136,7 @@ def test_an_older_kind_is_refused(kind: Kind) -> None:
 
 @pytest.mark.parametrize("word", ["up", "down", "status", "env", "load"])
 def test_the_cluster_of_another_checkout_is_left_alone(kind: Kind, repository: Path, word: str) -> None:
-    kind.run("up")
+    kind.up()
     other = checkout(kind.folder / "other", repository)
     elsewhere = Kind(command=other / "deploy/kind/cluster", folder=kind.folder)
     calls = len(kind.calls("kind delete") + kind.calls("kind create"))

@@ -21,7 +21,7 @@ from evidencerun.oci import media_types
 from evidencerun.oci.bodies import body_of
 from evidencerun.oci.faults import mismatch
 from evidencerun.oci.reference import Repository, is_digest
-from evidencerun.oci.transport import RegistryAccess, Transport
+from evidencerun.oci.transport import Call, RegistryAccess, Transport
 
 _OK: Final = frozenset({200})
 _FOUND_OR_NOT: Final = frozenset({200, 404})
@@ -72,8 +72,8 @@ class RepositoryClient:
 
     def has_blob(self, digest: str) -> bool:
         """Tell whether the repository holds a blob; asked with push rights, as a step of pushing."""
-        path = self._path(f"blobs/{digest}")
-        response, _ = self._transport.send("HEAD", path, scope=self._push, accept=_FOUND_OR_NOT)
+        call = Call(method="HEAD", path=self._path(f"blobs/{digest}"), scope=self._push, accept=_FOUND_OR_NOT)
+        response, _ = self._transport.send(call)
         return response.status_code == 200
 
     def push_blob(self, data: bytes, media_type: str) -> Descriptor:
@@ -98,8 +98,8 @@ class RepositoryClient:
         if descriptor.size > max_bytes:
             raise mismatch(where, "the blob is too large", f"{descriptor.size} bytes, at most {max_bytes} are read")
         digest, size = hashlib.sha256(), 0
-        path = self._path(f"blobs/{descriptor.digest}")
-        with self._transport.open("GET", path, scope=self._pull, accept=_OK) as response:
+        call = Call(method="GET", path=self._path(f"blobs/{descriptor.digest}"), scope=self._pull, accept=_OK)
+        with self._transport.open(call) as response:
             for piece in body_of(response, descriptor.size):
                 digest.update(piece)
                 size += len(piece)
@@ -111,19 +111,29 @@ class RepositoryClient:
     def push_manifest(self, data: bytes, media_type: str, *, tag: str = "") -> Descriptor:
         """Push a manifest or an index as it is, under its digest or under a tag."""
         descriptor = Descriptor(media_type=media_type, digest=sha256_prefixed(data), size=len(data))
-        path = self._path(f"manifests/{tag or descriptor.digest}")
-        headers = {"Content-Type": media_type}
-        response, _ = self._transport.send(
-            "PUT", path, scope=self._push, accept=_CREATED, headers=headers, content=data
+        call = Call(
+            method="PUT",
+            path=self._path(f"manifests/{tag or descriptor.digest}"),
+            scope=self._push,
+            accept=_CREATED,
+            headers={"Content-Type": media_type},
+            content=data,
         )
+        response, _ = self._transport.send(call)
         self._check_stored(response, descriptor)
         return descriptor
 
     def read_manifest(self, reference: str) -> tuple[bytes, Descriptor] | None:
         """Return bytes and descriptor of the manifest under a tag or digest, None if there is none."""
-        headers = {"Accept": media_types.ACCEPTED}
-        path = self._path(f"manifests/{reference}")
-        response, data = self._transport.send("GET", path, scope=self._pull, accept=_FOUND_OR_NOT, headers=headers)
+        response, data = self._transport.send(
+            Call(
+                method="GET",
+                path=self._path(f"manifests/{reference}"),
+                scope=self._pull,
+                accept=_FOUND_OR_NOT,
+                headers={"Accept": media_types.ACCEPTED},
+            )
+        )
         if response.status_code == 404:
             return None
         digest = sha256_prefixed(data)
@@ -135,9 +145,9 @@ class RepositoryClient:
 
     def read_referrers(self, digest: str, *, page: str = "") -> IndexPage | None:
         """Return one page of the referrers API: the first, or the one that `page` links to. None without the API."""
-        headers = {"Accept": media_types.INDEX}
-        path = page or self._path(f"referrers/{digest}")
-        response, data = self._transport.send("GET", path, scope=self._pull, accept=_NO_API, headers=headers)
+        path, headers = page or self._path(f"referrers/{digest}"), {"Accept": media_types.INDEX}
+        call = Call(method="GET", path=path, scope=self._pull, accept=_NO_API, headers=headers)
+        response, data = self._transport.send(call)
         if response.status_code != 200 or _media_type(response) != media_types.INDEX:
             return None
         link = response.links.get("next", {}).get("url", "")
@@ -154,33 +164,36 @@ class RepositoryClient:
                     raise
 
     def _upload_once(self, pieces: Iterator[bytes], descriptor: Descriptor) -> None:
-        octets = {"Content-Type": "application/octet-stream"}
-        start, _ = self._transport.send(
-            "POST", self._path("blobs/uploads/"), scope=self._push, accept=_ACCEPTED, headers={"Content-Length": "0"}
-        )
-        location = self._location(start)
-        offset = 0
+        path = self._path("blobs/uploads/")
+        begin = Call(method="POST", path=path, scope=self._push, accept=_ACCEPTED, headers={"Content-Length": "0"})
+        response, _ = self._transport.send(begin)
+        location, offset = self._location(response), 0
         held = next(pieces, b"")
         for piece in pieces:
-            content_range = {"Content-Range": f"{offset}-{offset + len(held) - 1}"}
-            response, _ = self._transport.send(
-                "PATCH",
-                location,
-                scope=self._push,
-                accept=_ACCEPTED,
-                headers=octets | content_range,
-                content=held,
-                attempts=1,
-            )
+            response = self._send_piece("PATCH", location, held, offset, _ACCEPTED)
             location = self._location(response)
             offset += len(held)
             held = piece
         final = str(httpx.URL(location).copy_merge_params({"digest": descriptor.digest}))
-        headers = octets | ({"Content-Range": f"{offset}-{offset + len(held) - 1}"} if offset else {})
-        response, _ = self._transport.send(
-            "PUT", final, scope=self._push, accept=_CREATED, headers=headers, content=held, attempts=1
+        self._check_stored(self._send_piece("PUT", final, held, offset, _CREATED), descriptor)
+
+    def _send_piece(
+        self, method: str, location: str, piece: bytes, offset: int, accept: frozenset[int]
+    ) -> httpx.Response:
+        """Send one piece, once. A blob that fits into one piece is sent without a range."""
+        headers = {"Content-Type": "application/octet-stream"}
+        if offset or method == "PATCH":
+            headers["Content-Range"] = f"{offset}-{offset + len(piece) - 1}"
+        call = Call(
+            method=method,
+            path=location,
+            scope=self._push,
+            accept=accept,
+            headers=headers,
+            content=piece,
+            attempts=1,
         )
-        self._check_stored(response, descriptor)
+        return self._transport.send(call)[0]
 
     def _location(self, response: httpx.Response) -> str:
         location = response.headers.get("Location", "")

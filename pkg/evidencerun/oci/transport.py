@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import httpx
@@ -42,19 +42,20 @@ class RegistryAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """One request as it is meant; it may be sent several times."""
+class Call:
+    """One request as it is meant; it may be sent several times.
+
+    `path` is relative to /v2/, or a URL of the registry's own. `scope` is the right that is needed, `accept` holds the
+    statuses that are answers; any other is a refusal.
+    """
 
     method: str
-    url: httpx.URL
+    path: str
     scope: str
-    headers: dict[str, str]
-    content: bytes | None
-
-    @property
-    def where(self) -> str:
-        """The request in words, without its query: that may hold a signature."""
-        return f"{self.method} {self.url.netloc.decode()}{self.url.path}"
+    accept: frozenset[int]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    attempts: int = _ATTEMPTS
 
 
 class Transport:
@@ -78,43 +79,20 @@ class Transport:
         self._http.close()
 
     @contextmanager
-    def open(
-        self,
-        method: str,
-        path: str,
-        *,
-        scope: str,
-        accept: frozenset[int],
-        headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        attempts: int = _ATTEMPTS,
-    ) -> Iterator[httpx.Response]:
-        """Yield a response whose body has not been read. `path` is relative to /v2/ or the registry's own URL."""
-        call = _Call(method=method, url=self.url(path), scope=scope, headers=dict(headers or {}), content=content)
-        response = self._follow(call, self._patiently(call, attempts))
+    def open(self, call: Call) -> Iterator[httpx.Response]:
+        """Yield a response whose body has not been read."""
+        url = self.url(call.path)
+        response = self._follow(call, self._patiently(call, url))
         try:
-            if response.status_code not in accept:
-                raise refusal(response.status_code, call.where, start_of(response))
+            if response.status_code not in call.accept:
+                raise refusal(response.status_code, _where(call, url), start_of(response))
             yield response
         finally:
             response.close()
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        scope: str,
-        accept: frozenset[int],
-        headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        attempts: int = _ATTEMPTS,
-        max_bytes: int = limits.OCI_MANIFEST_MAX,
-    ) -> tuple[httpx.Response, bytes]:
+    def send(self, call: Call, *, max_bytes: int = limits.OCI_MANIFEST_MAX) -> tuple[httpx.Response, bytes]:
         """Return a response and its whole body."""
-        with self.open(
-            method, path, scope=scope, accept=accept, headers=headers, content=content, attempts=attempts
-        ) as response:
+        with self.open(call) as response:
             return response, b"".join(body_of(response, max_bytes))
 
     def url(self, path: str) -> httpx.URL:
@@ -127,12 +105,12 @@ class Transport:
     def _is_registry(self, url: httpx.URL) -> bool:
         return (url.scheme, url.host, url.port) == (self.base.scheme, self.base.host, self.base.port)
 
-    def _patiently(self, call: _Call, attempts: int) -> httpx.Response:
+    def _patiently(self, call: Call, url: httpx.URL) -> httpx.Response:
         """Return the last response, trying again after errors that may pass."""
-        for attempt in range(1, attempts + 1):
-            last = attempt == attempts
+        for attempt in range(1, call.attempts + 1):
+            last = attempt == call.attempts
             try:
-                response = self._authorized(call)
+                response = self._authorized(call, url)
             except RegistryError as fault:
                 if last or not fault.retryable:
                     raise
@@ -144,26 +122,26 @@ class Transport:
             self._pause(attempt, response.headers.get("Retry-After", ""))
         raise AssertionError("the last attempt returns or raises")
 
-    def _authorized(self, call: _Call) -> httpx.Response:
+    def _authorized(self, call: Call, url: httpx.URL) -> httpx.Response:
         """Send once; after a challenge once more, with what it asks for."""
-        response = self._once(call, self._authorizer.header(call.scope))
+        response = self._once(call, url, self._authorizer.header(call.scope))
         if response.status_code != 401:
             return response
         challenge = parse_challenge(response.headers.get("WWW-Authenticate", ""))
         if not self._authorizer.answer(challenge, call.scope, str(self.base)):
             return response
         response.close()
-        return self._once(call, self._authorizer.header(call.scope))
+        return self._once(call, url, self._authorizer.header(call.scope))
 
-    def _once(self, call: _Call, authorization: str = "") -> httpx.Response:
-        headers = call.headers | ({"Authorization": authorization} if authorization else {})
-        request = self._http.build_request(call.method, call.url, headers=headers, content=call.content)
+    def _once(self, call: Call, url: httpx.URL, authorization: str = "") -> httpx.Response:
+        headers = {**call.headers, **({"Authorization": authorization} if authorization else {})}
+        request = self._http.build_request(call.method, url, headers=headers, content=call.content)
         try:
             return self._http.send(request, stream=True)
         except httpx.HTTPError as fault:
-            raise unreachable(call.where, fault) from fault
+            raise unreachable(_where(call, url), fault) from fault
 
-    def _follow(self, call: _Call, response: httpx.Response) -> httpx.Response:
+    def _follow(self, call: Call, response: httpx.Response) -> httpx.Response:
         """Follow redirects of reads, to object stores mostly, without the Authorization header."""
         for _ in range(_REDIRECTS_MAX):
             if response.status_code not in _REDIRECTS or call.method not in ("GET", "HEAD"):
@@ -172,7 +150,7 @@ class Transport:
             response.close()
             if url.scheme != "https" and not (self._access.plain_http and url.scheme == "http"):
                 raise mismatch(str(self.base), "the registry redirects to a place without TLS", f"found {url.host!r}")
-            response = self._once(replace(call, url=url))
+            response = self._once(call, url)
         if response.status_code in _REDIRECTS:
             response.close()
             raise mismatch(str(self.base), "the registry redirects too often", f"more than {_REDIRECTS_MAX} times")
@@ -182,6 +160,11 @@ class Transport:
         asked = float(retry_after) if re.fullmatch(r"[0-9]{1,4}", retry_after) else 0.0
         jitter = self._access.uniform(0.0, min(_DELAY_CAP, 0.5 * 2.0**attempt))
         self._access.sleep(min(asked, limits.RETRY_AFTER_MAX) + jitter)
+
+
+def _where(call: Call, url: httpx.URL) -> str:
+    """Return the request in words, without its query: that may hold a signature."""
+    return f"{call.method} {url.netloc.decode()}{url.path}"
 
 
 def _tls(ca_pem: str) -> ssl.SSLContext:

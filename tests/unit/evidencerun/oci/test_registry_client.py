@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from evidencerun import limits
 from evidencerun.canonical import sha256_prefixed
 from evidencerun.errors import RegistryError
 from evidencerun.oci import media_types
@@ -374,6 +375,37 @@ def test_a_broken_upload_is_begun_anew() -> None:
     last = script.seen[-1]
     assert dict(last.url.params) == {"state": "a", "digest": BLOB.digest}
     assert last.content == DATA
+
+
+def test_a_file_goes_up_in_pieces_each_where_the_registry_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "OCI_CHUNK", 4)
+    (tmp_path / "blob").write_bytes(DATA)
+    places = [httpx.Response(202, headers={"Location": f"/v2/team/evidence/blobs/uploads/{n}"}) for n in range(3)]
+    script = replies(httpx.Response(404), *places, httpx.Response(201))
+    assert script.client().push_file(tmp_path / "blob", BLOB) == BLOB
+    sent = [(r.method, r.url.path[-1], r.headers.get("Content-Range"), r.content) for r in script.seen[2:]]
+    assert sent == [
+        ("PATCH", "0", "0-3", b"some"),
+        ("PATCH", "1", "4-7", b" byt"),
+        ("PUT", "2", "8-9", b"es"),
+    ]
+
+
+def test_a_piece_is_never_sent_twice() -> None:
+    location = {"Location": "/v2/team/evidence/blobs/uploads/1"}
+    once = [httpx.Response(202, headers=location), httpx.Response(503)]
+    script = replies(httpx.Response(404), *once, *once, *once)
+    with pytest.raises(RegistryRefusedError):
+        script.client().push_blob(DATA, "x")
+    assert [request.method for request in script.seen] == ["HEAD", *["POST", "PUT"] * 3]
+
+
+def test_nothing_is_pushed_without_a_range() -> None:
+    location = {"Location": "/v2/team/evidence/blobs/uploads/1"}
+    script = replies(httpx.Response(404), httpx.Response(202, headers=location), httpx.Response(201))
+    script.client().push_blob(b"", "x")
+    assert script.seen[-1].content == b""
+    assert "Content-Range" not in script.seen[-1].headers
 
 
 def test_what_is_there_is_not_pushed_again() -> None:

@@ -75,8 +75,7 @@ def _term_holds(term: Term, actual: str) -> bool | Undecided:
     left, right = parse_version(actual), parse_version(term.value)
     if term.operator.ordered:
         return _ordered(term, left, right)
-    looks_like_version = "." in term.value and any("0" <= char <= "9" for char in term.value)
-    if looks_like_version and isinstance(left, Version) and isinstance(right, Version):
+    if "." in term.value and isinstance(left, Version) and isinstance(right, Version):
         same = equal(left, right)
     else:
         same = actual == term.value

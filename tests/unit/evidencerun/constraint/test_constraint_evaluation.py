@@ -23,6 +23,7 @@ from evidencerun.constraint import (
     parse,
     parse_label_rule,
 )
+from evidencerun.constraint.version import Version, parse_version
 from evidencerun.errors import InputError
 
 
@@ -47,7 +48,14 @@ ROWS = [
     (">= 1.32.4", "v1.33.5-eks-3025e55", "satisfied"),
     (">= 1.32.4", "v1.30.14-eks-3025e55", "violated"),
     ("<= 1.33", "1.33.9", "satisfied"),
+    ("<= 1.33", "1.32", "satisfied"),
+    ("<= 1.33", "1.34.0", "violated"),
+    ("<= 1.33.5", "1.33.5", "satisfied"),
     ("> 1.33", "1.33.4", "violated"),
+    ("> 1.33", "1.34", "satisfied"),
+    ("> 1.33", "1.32", "violated"),
+    ("< 2", "2.0", "violated"),
+    ("< 2", "3.1", "violated"),
     (">= 6.8", "6.8.0-1024-aws", "satisfied"),
     (">= 6.8", "6.14.0-1018-aws-64k", "satisfied"),
     (">= 1.33.0", "1.33.0-rc.1", "satisfied"),
@@ -67,6 +75,10 @@ ROWS = [
     # equality: versions where the wanted text looks like one and both parse, missing numbers as 0
     ("== 1.33", "1.33.4", "violated"),
     ("== 1.33", "1.33.0", "satisfied"),
+    ("== 1.0.0", "1", "satisfied"),
+    ("== 1.33.5", "1.33.4", "violated"),
+    ("== 0.0", "v0.0", "satisfied"),
+    ("== a.b", "a.b", "satisfied"),
     ("== v25.10.1", "25.10.1-anything", "satisfied"),
     ("!= 1.33", "1.33.4", "satisfied"),
     ("!= 1.33", "v1.33", "violated"),
@@ -84,11 +96,16 @@ ROWS = [
     (">= 1.34.3-gke.100", "1.34.4", "satisfied"),
     ("<= 1.34.3", "1.34.3-gke.1", "violated"),
     ("<= 1.34", "1.34.3-gke.1", "satisfied"),
+    ("<= 1.34.3-gke.100", "1.34.3-gke.100", "satisfied"),
+    ("> 1.34.3-gke.100", "1.34.3-gke.100", "violated"),
+    ("> 1.34.3-gke.100", "1.34.3-gke.101", "satisfied"),
     (">= 1.34.3-gke.x", "1.34.3-gke.1", "uncomparable"),
     (">= 1.34.3-gke.-1", "1.34.3-gke.1", "uncomparable"),
     (">= 1.34.3-gke.x", "1.35.0", "satisfied"),
     ("== 1.34.3-gke.100", "1.34.3-gke.100", "satisfied"),
     ("== 1.34.3-gke.100", "1.34.3-gke.200", "violated"),
+    ("== 1.34.3-gke.200", "1.34.3-gke.100", "violated"),
+    ("== 1.34.3-gke.1318000", "1.34.3-gke.1318000", "satisfied"),
     ("== 1.34.3", "1.34.3-gke.200", "satisfied"),
     # and, or
     (">= 1.34 < 1.35", "1.34.9", "satisfied"),
@@ -108,6 +125,16 @@ ROWS = [
 @pytest.mark.parametrize(("text", "found", "expected"), ROWS)
 def test_outcome_on_a_value(text: str, found: str, expected: str) -> None:
     assert verdict(evaluate(parse(text), Value(found))) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "ignored"),
+    [("1.2", ""), ("1.2-eks-1", "-eks-1"), ("1.2+x", "+x"), ("1.2.3-gke.5", ""), ("1-gke.x", "-gke.x")],
+)
+def test_what_is_not_compared_is_told(text: str, ignored: str) -> None:
+    version = parse_version(text)
+    assert isinstance(version, Version)
+    assert version.ignored == ignored
 
 
 def test_violated_names_expected_and_found() -> None:

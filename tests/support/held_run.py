@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run that is led through every state of DESIGN section 6 and stands still in each until the test is done with it.
+"""One run that is led through every state of docs/architecture.md and stands still in each until the test is done.
 
 Most states are held by what holds them in life: a policy that is missing, a node that takes no probe, a check that
 goes on, no sealer, a volume that nobody provides, a finalizer of somebody else. Planned and Evaluating pass within one

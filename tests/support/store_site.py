@@ -237,7 +237,7 @@ def account(namespace: str, name: str) -> dict[str, Any]:
 
 
 def store_rights() -> list[dict[str, Any]]:
-    """The store's rights as DESIGN section 8 has them; the chart's test holds the chart to the same table."""
+    """The store's rights as docs/rights.md has them; the chart's test holds the chart to the same table."""
     cluster = [
         {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
         {"apiGroups": ["evidencerun.dev"], "resources": ["evidencepolicies"], "verbs": ["get"]},

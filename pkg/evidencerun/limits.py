@@ -26,6 +26,8 @@ JSON_DEPTH_MAX: Final = 64
 """Nesting of a JSON document where the caller names no limit of its own."""
 JSON_VALUES_MAX: Final = 4_000_000
 """Members and items of a JSON document of which the caller names no limit; each takes some 60 bytes."""
+TEXT_MAX: Final = 4096
+"""Characters of one text in a document of ours; as much as the kubelet keeps of a termination message."""
 NUMBER_DIGITS_MAX: Final = 400
 """Characters of a number in JSON or YAML: the largest double has 309 digits, and int() takes time by the square."""
 
@@ -78,6 +80,9 @@ REPORT_MAX: Final = 4 * MIB
 """A node report inflated; a decompressor stops here, which ends gzip bombs."""
 REPORT_JSON_DEPTH: Final = 32
 """Nesting of JSON that nodes and checks send; ours needs eight."""
+RUN_REPORTS_MAX: Final = 320 * MIB
+"""All node reports of a run, inflated: nodes.json, where they stand indented, must not exceed a bundle's file. Each
+node may send its share: 65 KiB of 5,000 nodes, which is four times a real report."""
 REPORT_VALUES_MAX: Final = 100_000
 """Members and items of what a node or a check sends: 4,096 PCI functions with seven members are 29,000."""
 CONFLICTS_MAX: Final = 8
@@ -156,6 +161,8 @@ LABEL_NAMES_BYTES_MAX: Final = 4 * MIB
 """Node names listed for all labels together, once per encoding; after that lists are cut, with exact counts."""
 NODES_DOCUMENT_MAX: Final = BUNDLE_FILE_MAX
 """nodes.json: 5,000 reports of 17 KiB are about 100 MiB."""
+NODE_ENTRY_VALUES_MAX: Final = 110_000
+"""Members and items of one node of nodes.json: those of its report, 256 labels and the facts."""
 NODES_VALUES_MAX: Final = 10_000_000
 """Members and items of nodes.json: 5,000 nodes with 1,500 readings each are 7.5 million."""
 SIGNALS_MAX: Final = 64

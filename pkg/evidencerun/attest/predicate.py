@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from evidencerun import limits
 from evidencerun.canonical import RecipePredicate
 from evidencerun.errors import EvidenceError
 
@@ -23,7 +24,7 @@ SCHEMA_VERSION: Final = "1.0.0"
 PRODUCER_PREFIX: Final = "evidencerun/"
 _SELECTION: Final = re.compile(r"[A-Za-z0-9._-]+=[A-Za-z0-9._-]+")
 
-Text = Annotated[str, Field(max_length=4096)]
+Text = Annotated[str, Field(max_length=limits.TEXT_MAX)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -86,7 +87,7 @@ class ProfileSummary(_Member):
 
     selection: Text
     advertiser: Text | None = None
-    policy_descriptor_identity: Annotated[str, Field(min_length=1, max_length=4096)]
+    policy_descriptor_identity: Annotated[str, Field(min_length=1, max_length=limits.TEXT_MAX)]
 
 
 class CriteriaMatch(_Member):

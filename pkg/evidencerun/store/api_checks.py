@@ -69,7 +69,7 @@ async def _attempt(request: web.Request, *, named: tuple[str, int] | None) -> tu
         raise not_found(f"attempt {key[1]} of {key[0]}")
     rights = run.catalog[(entry.check, entry.phase)].rights
     require_account(caller, namespace=service.settings.checks_namespace, accounts=[_ACCOUNT_OF[rights]])
-    if not await service.attempts.owned_by(run, entry, pod_name=caller.pod_name, pod_uid=caller.pod_uid):
+    if not await service.attempts.pods.owned_by(run, entry, pod_name=caller.pod_name, pod_uid=caller.pod_uid):
         raise forbidden("the pod is not of this attempt", f"{caller.pod_name} is not controlled by {entry.job_name}")
     return run, entry
 

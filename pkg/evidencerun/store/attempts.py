@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from evidencerun import limits
 from evidencerun.bom.images import image_digest
-from evidencerun.errors import ClusterError, Error
-from evidencerun.kube.base import PODS, ClusterPort
+from evidencerun.errors import Error
+from evidencerun.kube.base import ClusterPort
 from evidencerun.kube.pod_ending import (
     BARE_REASONS,
     POD_DELETED,
@@ -20,6 +20,7 @@ from evidencerun.kube.pod_ending import (
     started,
 )
 from evidencerun.store import events_log, ledger
+from evidencerun.store.attempt_pods import AttemptPods
 from evidencerun.store.ledger import AttemptKey, Judged, LedgerEntry, LogFacts
 from evidencerun.store.log_file import read_log
 from evidencerun.store.pod_log import Gone, LogFollower, Seen
@@ -51,15 +52,15 @@ class Attempts:
         self._cluster = cluster
         self._namespace = checks_namespace
         self._now = now
+        self.pods = AttemptPods(cluster, checks_namespace)
         self._followers: dict[tuple[str, AttemptKey], tuple[LogFollower, asyncio.Task[LogFacts]]] = {}
         self._finishers: dict[tuple[str, AttemptKey], asyncio.Task[None]] = {}
-        self._owners: dict[str, str] = {}
 
     async def record(self, run: Run, request: AttemptRequest) -> AttemptView:
         """Take news of an attempt; the same news twice changes nothing. Raises `RefusalError` 409."""
         key = (request.check, request.attempt)
         # Asked before the lock is taken: a slow API server must not keep the run's other attempts waiting.
-        found = await self._look_up(run, request)
+        found = await self._new_pod(run, request)
         async with run.lock:
             entry = run.ledger.get(key)
             if entry is None:
@@ -87,23 +88,11 @@ class Attempts:
         events_log.note("attempt.entered", run=run.card.uid, check=entry.check, attempt=entry.attempt)
         return entry
 
-    async def _look_up(self, run: Run, request: AttemptRequest) -> PodRef | None:
-        """Return the pod that the news names, if it is new to the ledger, exists and is the Job's."""
+    async def _new_pod(self, run: Run, request: AttemptRequest) -> PodRef | None:
         pod, entry = request.pod, run.ledger.get((request.check, request.attempt))
         if pod is None or entry is None or _has(entry, pod):
             return None
-        try:
-            found = await self._cluster.get(PODS, pod.name, namespace=self._namespace)
-        except ClusterError as fault:
-            if fault.status != 404:
-                raise
-            if request.state is AttemptState.ENDED:
-                return None
-            raise conflict(f"there is no pod {pod.name}", why="it is gone, or the name is wrong") from fault
-        trouble = ownership_fault(found, run_uid=run.card.uid, job=entry.job_name, pod_uid=pod.uid)
-        if trouble:
-            raise conflict(f"pod {pod.name} does not belong to Job {entry.job_name}", why=trouble)
-        return PodRef(name=pod.name, uid=pod.uid, node_name=str((found.get("spec") or {}).get("nodeName") or ""))
+        return await self.pods.look_up(run, entry, pod, gone_is_fine=request.state is AttemptState.ENDED)
 
     async def _bind(self, run: Run, entry: LedgerEntry, pod: PodRef) -> LedgerEntry:
         if _has(entry, pod):
@@ -238,25 +227,6 @@ class Attempts:
             judged_at=self._now(),
         )
 
-    async def owned_by(self, run: Run, entry: LedgerEntry, *, pod_name: str, pod_uid: str) -> bool:
-        """Return whether a pod is the attempt's; asked of the API once per pod."""
-        if any(known.uid == pod_uid for known in entry.pods):
-            return True
-        if self._owners.get(pod_uid) == entry.job_name:
-            return True
-        try:
-            found = await self._cluster.get(PODS, pod_name, namespace=self._namespace)
-        except ClusterError as fault:
-            if fault.status == 404:
-                return False
-            raise
-        if ownership_fault(found, run_uid=run.card.uid, job=entry.job_name, pod_uid=pod_uid):
-            return False
-        if len(self._owners) > limits.IDENTITY_CACHE_MAX:
-            self._owners.clear()
-        self._owners[pod_uid] = entry.job_name
-        return True
-
     async def forget(self, run: Run) -> None:
         """Stop following a run that is closed or abandoned."""
         finishers = [place for place in self._finishers if place[0] == run.card.uid]
@@ -297,19 +267,6 @@ def attempt_log(run: Run, entry: LedgerEntry, dropped: int) -> bytes:
         parts.append(f"[evidencerun: pod {pod.name}]\n".encode())
         parts.append(read_log(folder / f"log-{index}", dropped if index == len(entry.pods) - 1 else 0))
     return b"".join(parts) + end
-
-
-def ownership_fault(pod: dict[str, Any], *, run_uid: str, job: str, pod_uid: str) -> str:
-    """Return why a pod is not the Job's of this run; empty if it is."""
-    meta = pod.get("metadata") or {}
-    if meta.get("uid") != pod_uid:
-        return f"its uid is {meta.get('uid')}"
-    if (meta.get("labels") or {}).get("evidencerun.dev/run-uid") != run_uid:
-        return "it lacks the run's label"
-    owners = [o for o in meta.get("ownerReferences") or () if o.get("controller") and o.get("kind") == "Job"]
-    if [owner.get("name") for owner in owners] != [job]:
-        return f"it is controlled by {[owner.get('name') for owner in owners]}"
-    return ""
 
 
 def _explained(ending: ContainerEnding, told: ContainerEnding | None) -> ContainerEnding:

@@ -23,7 +23,7 @@ class AttemptPods:
         self._owners: dict[str, str] = {}
 
     async def look_up(self, run: Run, entry: LedgerEntry, pod: PodRef, *, gone_is_fine: bool) -> PodRef | None:
-        """Return the pod with its node; raises `RefusalError` 409 if it is another Job's or gone, unless that is fine."""
+        """Return the pod with its node; raises `RefusalError` 409 if it is another Job's, or gone (unless fine)."""
         found = await self._find(pod.name)
         if found is None:
             if gone_is_fine:

@@ -197,7 +197,7 @@ class ComposedRun:
             plan=plan,
             plan_bytes=plan.to_bytes(),
             recipe=load_recipe(self.recipe),
-            nodes=nodes,
+            nodes=nodes.nodes,
             taken_at="2026-09-20T10:01:30Z",
             attempts=attempts,
             seal=SealRequest.model_validate(

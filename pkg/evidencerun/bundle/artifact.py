@@ -6,15 +6,13 @@ One tar+gzip layer holds the directory without the attestation; the attestation 
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from evidencerun.bundle import layout
-from evidencerun.bundle.archive import write_tar
+from evidencerun.bundle.archive import pack
 from evidencerun.canonical import sha256_prefixed
 
 ARTIFACT_TYPE: Final = "application/vnd.nvidia.aicr.artifact"
@@ -42,17 +40,13 @@ def build_artifact(files: Mapping[str, bytes], *, version: str) -> Artifact:
     `version` is the producer's (`evidencerun/1.2.3`). Gzip output differs between builds of zlib, so the bytes
     returned here are the only ones that the digest holds for.
     """
-    tar = write_tar({path: data for path, data in files.items() if path != layout.ATTESTATION}, 0)
-    buffer = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=9, mtime=0) as zipped:
-        zipped.write(tar)
-    layer = buffer.getvalue()
+    layer, tar = pack({path: data for path, data in files.items() if path != layout.ATTESTATION}, 0)
     manifest = manifest_bytes(layer, tar, version)
     return Artifact(layer=layer, config=EMPTY_CONFIG, manifest=manifest, manifest_digest=sha256_prefixed(manifest))
 
 
-def manifest_bytes(layer: bytes, tar: bytes, version: str) -> bytes:
-    """Return the artifact's manifest for a layer and the tar archive in it."""
+def manifest_bytes(layer: bytes, tar: str, version: str) -> bytes:
+    """Return the artifact's manifest for a layer and the digest of the tar archive in it."""
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_MEDIA_TYPE,
@@ -68,7 +62,7 @@ def manifest_bytes(layer: bytes, tar: bytes, version: str) -> bytes:
                 "digest": sha256_prefixed(layer),
                 "size": len(layer),
                 "annotations": {
-                    "io.deis.oras.content.digest": sha256_prefixed(tar),
+                    "io.deis.oras.content.digest": tar,
                     "io.deis.oras.content.unpack": "true",
                     "org.opencontainers.image.title": ".",
                 },

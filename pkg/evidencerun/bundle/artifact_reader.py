@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from evidencerun import limits
 from evidencerun.bundle import layout
-from evidencerun.bundle.archive import inflate, read_archive
+from evidencerun.bundle.archive import read_archive, tar_digest
 from evidencerun.bundle.artifact import manifest_bytes
 from evidencerun.canonical import parse_json, sha256_prefixed
 from evidencerun.errors import EvidenceError, InputError
@@ -38,7 +38,7 @@ def read_artifact(oci_manifest: bytes, layer: bytes) -> ArtifactFiles:
     except InputError as fault:
         raise EvidenceError("E2070", fault.what, where=fault.where, why=fault.why) from fault
     version = _version(found)
-    expected = manifest_bytes(layer, inflate(layer), version)
+    expected = manifest_bytes(layer, tar_digest(layer), version)
     if oci_manifest != expected:
         _refuse(f"{oci_manifest[:200]!a} found, {expected[:200]!a} expected")
     files = read_archive(layer)

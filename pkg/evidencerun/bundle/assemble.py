@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,11 +18,11 @@ from evidencerun.bundle.bom_of import bom_of
 from evidencerun.bundle.checks import CheckContext, check_runs, epoch_milliseconds
 from evidencerun.bundle.derive import (
     Measured,
+    Measuring,
     catalog_digest,
     conclude,
     count_nodes,
     match_record,
-    measure,
     readiness_record,
     target_nodes_digest,
     trust_record,
@@ -48,7 +49,7 @@ from evidencerun.bundle.verify_page import verify_page
 from evidencerun.canonical import sha256_prefixed
 from evidencerun.errors import EvidenceError
 from evidencerun.recipe import Recipe
-from evidencerun.snapshot.nodes import NodesDocument, NodeState, nodes_document
+from evidencerun.snapshot.nodes import NodeEntry, NodeState, node_pieces
 from evidencerun.validation.spec import LogsMode, Redaction
 from evidencerun.validation.storeapi import CheckCounts, Verdict
 
@@ -83,7 +84,7 @@ class _Parts:
     """What the record is made of."""
 
     recipe: Recipe
-    nodes: NodesDocument
+    nodes: bytes
     measured: Measured
     checks: Sequence[CheckRun]
     observed: Sequence[ObservedImage]
@@ -100,10 +101,8 @@ def assemble(inputs: BundleInputs) -> AssembledBundle:
 
     """
     recipe = inputs.recipe
-    raw = _with_stragglers(inputs)
     redactor = _redactor(inputs, recipe)
-    nodes = redactor.nodes(raw) if redactor else raw
-    measured = _measured(inputs, recipe, raw=raw, published=nodes)
+    nodes, measured = _published(inputs, redactor)
     context = CheckContext(plan=inputs.plan, rewrite=redactor.text if redactor else str)
     checks, observed = check_runs(context, inputs.attempts)
     logs = _logs(inputs)
@@ -146,26 +145,42 @@ def _redactor(inputs: BundleInputs, recipe: Recipe) -> Redactor | None:
     return Redactor(inputs.redaction_key, constraint_paths=[constraint.name for constraint in constraints])
 
 
-def _with_stragglers(inputs: BundleInputs) -> NodesDocument:
-    """Return the nodes with the reasons that the API gave for those which did not report."""
-    reasons = inputs.seal.stragglers
-    return nodes_document(
-        [
-            entry.model_copy(update={"reason": entry.reason or reasons.get(entry.facts.uid, "")})
-            if entry.state is not NodeState.REPORTED
-            else entry
-            for entry in inputs.nodes.nodes
-        ]
-    )
+def _with_stragglers(inputs: BundleInputs) -> Iterator[NodeEntry]:
+    """Yield the nodes with the reasons that the API gave for those which did not report."""
+    for entry in inputs.nodes:
+        if entry.state is NodeState.REPORTED:
+            yield entry
+        else:
+            reason = entry.reason or inputs.seal.stragglers.get(entry.facts.uid, "")
+            yield entry.model_copy(update={"reason": reason})
 
 
-def _measured(inputs: BundleInputs, recipe: Recipe, *, raw: NodesDocument, published: NodesDocument) -> Measured:
-    """Measure the published documents, and refuse if the raw ones say something else."""
-    plan, version = plan_record(inputs.plan), inputs.version
-    found = measure(recipe, published, plan=plan, taken_at=inputs.taken_at, version=version)
-    if published is raw:
-        return found
-    truth = measure(recipe, raw, plan=plan, taken_at=inputs.taken_at, version=version)
+def _published(inputs: BundleInputs, redactor: Redactor | None) -> tuple[bytes, Measured]:
+    """Return nodes.json as it is published, and what was measured by it."""
+    if redactor is None:
+        return _written(inputs, _with_stragglers(inputs))
+    raw = _measuring(inputs)
+    redactor.learn(raw.taking(_with_stragglers(inputs)))
+    truth = raw.measured()
+    data, found = _written(inputs, map(redactor.entry, _with_stragglers(inputs)))
+    _check_redaction(truth, found)
+    return data, found
+
+
+def _measuring(inputs: BundleInputs) -> Measuring:
+    plan = plan_record(inputs.plan)
+    return Measuring(inputs.recipe, plan=plan, taken_at=inputs.taken_at, version=inputs.version)
+
+
+def _written(inputs: BundleInputs, nodes: Iterable[NodeEntry]) -> tuple[bytes, Measured]:
+    measuring = _measuring(inputs)
+    buffer = io.BytesIO()
+    buffer.writelines(node_pieces(measuring.taking(nodes)))
+    return buffer.getvalue(), measuring.measured()
+
+
+def _check_redaction(truth: Measured, found: Measured) -> None:
+    """Refuse if the redacted documents say something else than the raw ones."""
     for name, one, other in (
         ("fingerprint", truth.fingerprint.aicr_members(), found.fingerprint.aicr_members()),
         ("match", match_record(truth.match), match_record(found.match)),
@@ -179,7 +194,6 @@ def _measured(inputs: BundleInputs, recipe: Recipe, *, raw: NodesDocument, publi
                 why="the redacted documents do not say what the raw ones say",
                 fix="report this with the recipe; a policy with `redaction: none` seals the run meanwhile",
             )
-    return found
 
 
 def _outcomes(measured: Measured) -> list[tuple[str, str]]:
@@ -219,7 +233,7 @@ def _record(inputs: BundleInputs, parts: _Parts, redactor: Redactor | None) -> R
         taken_at=inputs.taken_at,
         sealed_at=inputs.sealed_at,
     )
-    counted = count_nodes(parts.nodes, plan.spec.target.min_coverage_percent)
+    counted = count_nodes(parts.measured.nodes, plan.spec.target.min_coverage_percent)
     end = conclude(plan, parts.recipe, seal=seal.reason, nodes=counted, measured=parts.measured, checks=parts.checks)
     return RunRecord(
         producer=Producer(name=PRODUCER_NAME, version=inputs.version),
@@ -227,7 +241,7 @@ def _record(inputs: BundleInputs, parts: _Parts, redactor: Redactor | None) -> R
         digests=PlanDigests(
             recipe=parts.recipe.digest,
             catalog=catalog_digest(plan),
-            target_nodes=target_nodes_digest(parts.nodes),
+            target_nodes=target_nodes_digest(parts.measured.nodes),
             plan=sha256_prefixed(inputs.plan_bytes),
         ),
         seal=seal,
@@ -253,7 +267,7 @@ def _files(parts: _Parts, record: RunRecord) -> dict[str, bytes]:
     return {
         layout.RECIPE: parts.recipe.canonical,
         layout.SNAPSHOT: parts.measured.snapshot.to_yaml(),
-        layout.NODES: parts.nodes.to_bytes(),
+        layout.NODES: parts.nodes,
         layout.RUN: record.to_bytes(),
         layout.BOM: bom_of(record, parts.recipe),
         layout.VERIFY_PAGE: verify_page(),

@@ -9,17 +9,20 @@ and never accepted.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from evidencerun.bundle.record import AttemptRun, CheckRun, NodeCounts, PlanRecord, Straggler, TrustRecord
 from evidencerun.canonical import canonical_json, sha256_prefixed
-from evidencerun.fingerprint import Fingerprint, MatchResult, fingerprint
+from evidencerun.fingerprint import Fingerprint, MatchResult
+from evidencerun.fingerprint.build import fingerprint_of
+from evidencerun.fingerprint.node_signals import node_view
+from evidencerun.fingerprint.node_view import NodeView
 from evidencerun.recipe import Recipe
-from evidencerun.snapshot.assemble import ServerInfo, assemble_snapshot
+from evidencerun.snapshot.assemble import ServerInfo, SnapshotBuilder
 from evidencerun.snapshot.document import Snapshot
-from evidencerun.snapshot.nodes import NodesDocument, NodeState
+from evidencerun.snapshot.nodes import NodeEntry, NodeState
 from evidencerun.validation.outcome import began
 from evidencerun.validation.readiness import Readiness, evaluate_readiness
 from evidencerun.validation.storeapi import (
@@ -51,30 +54,75 @@ class Measured:
     fingerprint: Fingerprint
     match: MatchResult
     readiness: Readiness
+    nodes: tuple[NodeSummary, ...]
 
 
-def measure(recipe: Recipe, nodes: NodesDocument, *, plan: PlanRecord, taken_at: str, version: str) -> Measured:
-    """Return snapshot, fingerprint, match and readiness of these nodes."""
-    server = plan.cluster.server
-    snapshot = assemble_snapshot(
-        nodes,
-        server=ServerInfo(git_version=server.git_version, platform=server.platform, go_version=server.go_version),
-        taken_at=taken_at,
-        version=version,
-        min_coverage_percent=plan.spec.target.min_coverage_percent,
-    )
-    found = fingerprint(snapshot, nodes)
-    return Measured(
-        snapshot=snapshot.with_fingerprint(found.to_dict()),
-        fingerprint=found,
-        match=found.match(recipe),
-        readiness=evaluate_readiness(recipe, snapshot),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSummary:
+    """What of a target node is counted and named, without its report."""
+
+    uid: str
+    name: str
+    state: NodeState
+    reason: str
+    conflicting_reports: int
 
 
-def count_nodes(nodes: NodesDocument, min_coverage_percent: int) -> NodeCounts:
+class Measuring:
+    """Takes the target nodes of a run one after the other, sorted by uid; their reports are not kept."""
+
+    def __init__(self, recipe: Recipe, *, plan: PlanRecord, taken_at: str, version: str) -> None:
+        server = plan.cluster.server
+        self._recipe = recipe
+        self._views: list[NodeView] = []
+        self._nodes: list[NodeSummary] = []
+        self._snapshot = SnapshotBuilder(
+            server=ServerInfo(git_version=server.git_version, platform=server.platform, go_version=server.go_version),
+            taken_at=taken_at,
+            version=version,
+            min_coverage_percent=plan.spec.target.min_coverage_percent,
+        )
+
+    def taking(self, nodes: Iterable[NodeEntry]) -> Iterator[NodeEntry]:
+        """Yield the nodes as they come, each taken on its way."""
+        for entry in nodes:
+            self._snapshot.add(entry)
+            self._views.append(node_view(entry))
+            self._nodes.append(
+                NodeSummary(
+                    uid=entry.facts.uid,
+                    name=entry.facts.name,
+                    state=entry.state,
+                    reason=entry.reason,
+                    conflicting_reports=entry.conflicting_reports,
+                )
+            )
+            yield entry
+
+    def measured(self) -> Measured:
+        """Return snapshot, fingerprint, match and readiness of the nodes that were taken."""
+        snapshot = self._snapshot.snapshot()
+        found = fingerprint_of(snapshot, self._views)
+        return Measured(
+            snapshot=snapshot.with_fingerprint(found.to_dict()),
+            fingerprint=found,
+            match=found.match(self._recipe),
+            readiness=evaluate_readiness(self._recipe, snapshot),
+            nodes=tuple(self._nodes),
+        )
+
+
+def measure(recipe: Recipe, nodes: Iterable[NodeEntry], *, plan: PlanRecord, taken_at: str, version: str) -> Measured:
+    """Return snapshot, fingerprint, match and readiness of these nodes, sorted by uid."""
+    measuring = Measuring(recipe, plan=plan, taken_at=taken_at, version=version)
+    for _ in measuring.taking(nodes):
+        pass
+    return measuring.measured()
+
+
+def count_nodes(nodes: Sequence[NodeSummary], min_coverage_percent: int) -> NodeCounts:
     """Return the denominators of the probe."""
-    states = [entry.state for entry in nodes.nodes]
+    states = [node.state for node in nodes]
     reported = states.count(NodeState.REPORTED)
     return NodeCounts(
         targeted=len(states),
@@ -83,11 +131,11 @@ def count_nodes(nodes: NodesDocument, min_coverage_percent: int) -> NodeCounts:
         missing=states.count(NodeState.MISSING),
         min_coverage_percent=min_coverage_percent,
         coverage_met=coverage_met(reported=reported, targeted=len(states), minimum_percent=min_coverage_percent),
-        conflicting_reports=sum(entry.conflicting_reports for entry in nodes.nodes),
+        conflicting_reports=sum(node.conflicting_reports for node in nodes),
         stragglers=[
-            Straggler(name=entry.facts.name, state=entry.state.value, reason=entry.reason)
-            for entry in nodes.nodes
-            if entry.state is not NodeState.REPORTED
+            Straggler(name=node.name, state=node.state.value, reason=node.reason)
+            for node in nodes
+            if node.state is not NodeState.REPORTED
         ],
     )
 
@@ -168,9 +216,9 @@ def catalog_digest(plan: PlanRecord) -> str:
     return sha256_prefixed(canonical_json(entries))
 
 
-def target_nodes_digest(nodes: NodesDocument) -> str:
+def target_nodes_digest(nodes: Sequence[NodeSummary]) -> str:
     """Return the digest over [{name, uid}] sorted by uid, with the names that nodes.json gives."""
-    named = [{"name": entry.facts.name, "uid": entry.facts.uid} for entry in nodes.nodes]
+    named = [{"name": node.name, "uid": node.uid} for node in nodes]
     return sha256_prefixed(canonical_json(sorted(named, key=lambda node: node["uid"])))
 
 

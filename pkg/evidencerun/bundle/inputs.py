@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evidencerun.recipe import Recipe
-from evidencerun.snapshot.nodes import NodesDocument
+from evidencerun.snapshot.nodes import NodeEntry
 from evidencerun.validation.plan import Plan
 from evidencerun.validation.storeapi import AttemptView, ContainerEnding, SealRequest
 
@@ -44,16 +44,17 @@ class RanImage:
 class BundleInputs:
     """Everything that goes into a bundle.
 
-    `plan_bytes` are the plan as the store keeps it. `nodes` holds raw identifiers, as the run was evaluated at
-    `taken_at`. `redaction_key` (at least 16 random bytes, one per run) never leaves the store. `sealed_at` is when the
-    bundle is built; both times are RFC 3339, UTC, whole seconds. `version` is the producer's, without a name (`0.1.0`).
-    `images` are those of our own pods that are no checks.
+    `plan_bytes` are the plan as the store keeps it. `nodes` are all target nodes, sorted by uid, with raw identifiers,
+    as the run was evaluated at `taken_at`; they are gone through twice, and only one of them is held at a time.
+    `redaction_key` (at least 16 random bytes, one per run) never leaves the store. `sealed_at` is when the bundle is
+    built; both times are RFC 3339, UTC, whole seconds. `version` is the producer's, without a name (`0.1.0`). `images`
+    are those of our own pods that are no checks.
     """
 
     plan: Plan
     plan_bytes: bytes
     recipe: Recipe
-    nodes: NodesDocument
+    nodes: Iterable[NodeEntry]
     taken_at: str
     attempts: Sequence[AttemptRecord]
     seal: SealRequest

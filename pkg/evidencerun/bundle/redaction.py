@@ -19,7 +19,7 @@ from typing import Final
 from evidencerun import limits
 from evidencerun.fingerprint.accelerator_signals import KFD_SIGNAL, NAME_SIGNALS
 from evidencerun.fingerprint.labels import USED
-from evidencerun.snapshot.nodes import NodeEntry, NodesDocument, nodes_document
+from evidencerun.snapshot.nodes import NodeEntry
 from evidencerun.snapshot.report import NodeFacts, NodeReport, Scalar, Signal, SourceResult, UnknownReason
 
 POLICY: Final = "minimal"
@@ -67,17 +67,17 @@ class Redactor:
         self._known: dict[str, str] = {}
         self.fired: Counter[str] = Counter()
 
-    def nodes(self, document: NodesDocument) -> NodesDocument:
-        """Return the document with identifiers replaced and readings outside the allow-list dropped."""
-        ordered = sorted(document.nodes, key=lambda entry: entry.facts.uid)
-        for entry in ordered:
+    def learn(self, nodes: Iterable[NodeEntry]) -> None:
+        """Get to know the identifiers of all nodes, which come sorted by uid; before any of them is replaced."""
+        named: list[tuple[str, str]] = []
+        for entry in nodes:
             self._learn(entry)
+            named.append((entry.facts.name, entry.facts.uid))
         # After all the others: what a node reports of itself may be the name or the uid of another one.
-        for rank, entry in enumerate(ordered):
-            self._known[entry.facts.name] = self._token("node", entry.facts.name)
+        for rank, (name, uid) in enumerate(named):
+            self._known[name] = self._token("node", name)
             # The rank keeps the order of the nodes, on which the first of several equal sources depends.
-            self._known[entry.facts.uid] = f"n{rank:05d}-{self._token('id', entry.facts.uid)}"
-        return nodes_document([self._entry(entry) for entry in document.nodes])
+            self._known[uid] = f"n{rank:05d}-{self._token('id', uid)}"
 
     def text(self, text: str) -> str:
         """Return free text with node names, their other identifiers, UUIDs, IPv4 and MAC addresses replaced.
@@ -133,7 +133,8 @@ class Redactor:
         self.fired[rule] += 1
         return self._known.get(value) or self._token("id", value)
 
-    def _entry(self, entry: NodeEntry) -> NodeEntry:
+    def entry(self, entry: NodeEntry) -> NodeEntry:
+        """Return a node with its identifiers replaced and readings outside the allow-list dropped."""
         return entry.model_copy(
             update={
                 "facts": self._facts(entry.facts),

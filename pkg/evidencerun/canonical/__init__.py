@@ -10,6 +10,7 @@ from evidencerun.canonical.canonical_yaml import (
 )
 from evidencerun.canonical.digests import canonical_json, sha256_hex, sha256_prefixed
 from evidencerun.canonical.json_reader import parse_json
+from evidencerun.canonical.json_writer import indented_json
 from evidencerun.canonical.yaml_emitter import emit
 from evidencerun.canonical.yaml_nodes import (
     Alias,
@@ -40,6 +41,7 @@ __all__ = [
     "canonical_tree",
     "canonical_yaml",
     "emit",
+    "indented_json",
     "key_text",
     "parse_json",
     "parse_tree",

@@ -7,7 +7,7 @@ Readings of `K8s.node` come from the facts of all target nodes, those of `OS` an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,11 +19,11 @@ from evidencerun.snapshot.document import (
     Snapshot,
     Subtype,
 )
-from evidencerun.snapshot.merging import merge_readings
+from evidencerun.snapshot.merging import Readings
 from evidencerun.snapshot.nodes import NodeEntry, NodesDocument
 from evidencerun.snapshot.provider import provider_of
 from evidencerun.snapshot.report import NodeFacts
-from evidencerun.snapshot.topology import label_subtype
+from evidencerun.snapshot.topology import Labels
 
 _TYPE_ORDER: Final = ("K8s", "GPU", "OS", "SystemD", "NodeTopology", "NetworkTopology")
 
@@ -45,49 +45,102 @@ def assemble_snapshot(
     version: str,
     min_coverage_percent: int = 100,
 ) -> Snapshot:
-    """Return the snapshot of these nodes.
+    """Return the snapshot of these nodes; the arguments are those of `SnapshotBuilder`."""
+    builder = SnapshotBuilder(
+        server=server, taken_at=taken_at, version=version, min_coverage_percent=min_coverage_percent
+    )
+    for entry in nodes.nodes:
+        builder.add(entry)
+    return builder.snapshot()
+
+
+class SnapshotBuilder:
+    """Takes the target nodes one after the other and keeps of their reports only what the snapshot will hold.
 
     `taken_at` is RFC 3339 in UTC; `version` names the producer. `min_coverage_percent` is the share of target nodes
     that the run asks to have reported (`spec.target.minCoveragePercent`); below it, readings that come from reports
     are absent.
     """
-    reported = [entry for entry in nodes.nodes if entry.heard]
-    coverage = Coverage(
-        targeted=len(nodes.nodes),
-        reported=len(reported),
-        machines=len({entry.machine for entry in nodes.nodes}),
-        minimum_percent=min_coverage_percent,
-    )
-    groups: dict[str, list[Subtype]] = {"K8s": _k8s(server, nodes.nodes)}
-    for address, subtype in _merged_reports(reported).items():
-        groups.setdefault(address, []).extend(subtype)
-    if nodes.nodes:
-        groups.setdefault("NodeTopology", []).extend(_topology(nodes.nodes))
-    return Snapshot(
-        metadata={"timestamp": taken_at, "version": version, **coverage.metadata()},
-        measurements=tuple(
-            Measurement(type=kind, subtypes=tuple(sorted(groups[kind], key=lambda subtype: subtype.name)))
-            for kind in sorted(groups, key=_type_rank)
-            if groups[kind]
-        ),
-    )
+
+    def __init__(self, *, server: ServerInfo, taken_at: str, version: str, min_coverage_percent: int = 100) -> None:
+        self._server = server
+        self._metadata = {"timestamp": taken_at, "version": version}
+        self._minimum = min_coverage_percent
+        self._targeted: list[str] = []
+        self._reported: list[str] = []
+        self._machines: set[str] = set()
+        self._facts = Readings()
+        self._first: NodeFacts | None = None
+        self._reports: dict[str, Readings] = {}
+        self._found: Counter[str] = Counter()
+        self._labels = Labels()
+
+    def add(self, entry: NodeEntry) -> None:
+        """Take one target node."""
+        facts, report = entry.facts, entry.heard
+        self._first = self._first or facts
+        self._targeted.append(facts.name)
+        self._machines.add(entry.machine)
+        self._facts.add(facts.name, _node(facts))
+        self._labels.add(facts.name, facts.labels)
+        if report is None:
+            return
+        self._reported.append(facts.name)
+        self._found.update(report.measurements.keys())
+        for address, data in report.measurements.items():
+            self._reports.setdefault(address, Readings()).add(facts.name, data)
+
+    def snapshot(self) -> Snapshot:
+        """Return the snapshot of all nodes that were taken."""
+        coverage = Coverage(
+            targeted=len(self._targeted),
+            reported=len(self._reported),
+            machines=len(self._machines),
+            minimum_percent=self._minimum,
+        )
+        groups: dict[str, list[Subtype]] = {"K8s": self._k8s()}
+        for kind, subtype in self._merged_reports():
+            groups.setdefault(kind, []).append(subtype)
+        if self._targeted:
+            groups.setdefault("NodeTopology", []).extend(self._topology())
+        return Snapshot(
+            metadata=self._metadata | coverage.metadata(),
+            measurements=tuple(
+                Measurement(type=kind, subtypes=tuple(sorted(groups[kind], key=lambda subtype: subtype.name)))
+                for kind in sorted(groups, key=_type_rank)
+                if groups[kind]
+            ),
+        )
+
+    def _k8s(self) -> list[Subtype]:
+        server, only = self._server, self._first
+        version = {"version": server.git_version, "platform": server.platform, "goVersion": server.go_version}
+        found: dict[str, Scalar] = {key: text for key, text in version.items() if text}
+        subtypes = [Subtype(name="server", data=found)] if found else []
+        if only is None:
+            return subtypes
+        node = self._facts.merged("node", self._targeted)
+        if len(self._targeted) == 1 and only.provider_id:
+            node = Subtype(name="node", data={**node.data, "provider-id": only.provider_id, "source-node": only.name})
+        return [*subtypes, node]
+
+    def _merged_reports(self) -> Iterator[tuple[str, Subtype]]:
+        """Yield type and merged subtype, those of most nodes; a node without a subtype lacks all of its keys."""
+        found = self._found
+        for address in sorted(found, key=lambda address: (-found[address], address))[: limits.SUBTYPES_MAX]:
+            kind, _, name = address.partition(".")
+            if kind and name:
+                yield kind, self._reports[address].merged(name, self._reported)
+
+    def _topology(self) -> list[Subtype]:
+        labels = self._labels.subtype()
+        summary: dict[str, Scalar] = {"node-count": len(self._targeted), "label-count": self._labels.keys}
+        subtypes = [Subtype(name="summary", data=summary)]
+        return [*subtypes, labels] if labels.data else subtypes
 
 
 def _type_rank(kind: str) -> tuple[int, str]:
     return (_TYPE_ORDER.index(kind) if kind in _TYPE_ORDER else len(_TYPE_ORDER), kind)
-
-
-def _k8s(server: ServerInfo, nodes: Sequence[NodeEntry]) -> list[Subtype]:
-    version = {"version": server.git_version, "platform": server.platform, "goVersion": server.go_version}
-    found: dict[str, Scalar] = {key: text for key, text in version.items() if text}
-    subtypes = [Subtype(name="server", data=found)] if found else []
-    if nodes:
-        subtypes.append(merge_readings("node", [(entry.facts.name, _node(entry.facts)) for entry in nodes]))
-        if len(nodes) == 1 and nodes[0].facts.provider_id:
-            only = subtypes.pop()
-            data = {**only.data, "provider-id": nodes[0].facts.provider_id, "source-node": nodes[0].facts.name}
-            subtypes.append(Subtype(name="node", data=data))
-    return subtypes
 
 
 def _node(facts: NodeFacts) -> dict[str, Scalar]:
@@ -103,28 +156,3 @@ def _node(facts: NodeFacts) -> dict[str, Scalar]:
         "os-image": facts.os_image,
     }
     return {key: text for key, text in readings.items() if text}
-
-
-def _merged_reports(reported: Sequence[NodeEntry]) -> dict[str, list[Subtype]]:
-    """Return the merged subtypes of the reports by type; a node without a subtype lacks all of its keys."""
-    found = Counter(address for entry in reported if entry.report for address in entry.report.measurements)
-    merged: dict[str, list[Subtype]] = {}
-    for address in sorted(found, key=lambda address: (-found[address], address))[: limits.SUBTYPES_MAX]:
-        kind, _, name = address.partition(".")
-        if not kind or not name:
-            continue
-        readings = [
-            (entry.facts.name, entry.report.measurements.get(address, {}))
-            for entry in reported
-            if entry.report is not None
-        ]
-        merged.setdefault(kind, []).append(merge_readings(name, readings))
-    return merged
-
-
-def _topology(nodes: Sequence[NodeEntry]) -> list[Subtype]:
-    labels = label_subtype({entry.facts.name: entry.facts.labels for entry in nodes})
-    keys = {key for entry in nodes for key in entry.facts.labels}
-    summary: dict[str, Scalar] = {"node-count": len(nodes), "label-count": len(keys)}
-    subtypes = [Subtype(name="summary", data=summary)]
-    return [*subtypes, labels] if labels.data else subtypes

@@ -15,22 +15,27 @@ from evidencerun.snapshot.document import ABSENT_KIND, CONFLICT_NOTE, CUT_NOTE, 
 from evidencerun.snapshot.reading import spelled
 from evidencerun.snapshot.topology import node_item
 
-Readings = Sequence[tuple[str, Mapping[str, Scalar]]]
-"""(node name, its data) of every node that reported; a node without the subtype has empty data."""
 _Ranked = list[tuple[str, list[str]]]
 """Values as they are spelled, with the nodes that have them."""
 
 
-def merge_readings(name: str, readings: Readings) -> Subtype:
-    """Return the subtype `name` of all these nodes."""
-    carriers: dict[str, dict[tuple[type, Scalar], list[str]]] = {}
-    for node, data in readings:
+class Readings:
+    """Takes the readings of one subtype from node after node, and keeps for each value the names of its nodes alone."""
+
+    def __init__(self) -> None:
+        self._carriers: dict[str, dict[tuple[type, Scalar], list[str]]] = {}
+
+    def add(self, node: str, data: Mapping[str, Scalar]) -> None:
+        """Take what one node says."""
         for key, value in data.items():
-            carriers.setdefault(key, {}).setdefault((type(value), value), []).append(node)
-    merged = _Merged([node for node, _ in readings])
-    for key in sorted(carriers, key=lambda key: (-_nodes(carriers[key]), len(carriers[key]), key)):
-        merged.add(key, carriers[key])
-    return merged.subtype(name)
+            self._carriers.setdefault(key, {}).setdefault((type(value), value), []).append(node)
+
+    def merged(self, name: str, everybody: Sequence[str]) -> Subtype:
+        """Return the subtype `name`; of `everybody`, who was not added has none of its keys."""
+        merged, carriers = _Merged(everybody), self._carriers
+        for key in sorted(carriers, key=lambda key: (-_nodes(carriers[key]), len(carriers[key]), key)):
+            merged.add(key, carriers[key])
+        return merged.subtype(name)
 
 
 def _nodes(values: Mapping[tuple[type, Scalar], list[str]]) -> int:

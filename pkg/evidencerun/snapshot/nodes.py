@@ -2,24 +2,28 @@
 """nodes.json: every target node with its facts and, where one came, the report of its probe (DESIGN section 11).
 
 The document is the raw material of snapshot and fingerprint. It is written with two-space indentation, sorted keys
-and a final newline, so that the same nodes give the same bytes.
+and a final newline, so that the same nodes give the same bytes. 5,000 nodes have several hundred megabytes, and as
+objects several gigabytes: they are written and read one at a time.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from itertools import pairwise
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 from pydantic import Field, ValidationError
 
 from evidencerun import limits
-from evidencerun.canonical import parse_json
+from evidencerun.canonical import indented_json, parse_json
 from evidencerun.errors import InputError
 from evidencerun.snapshot.report import NodeFacts, NodeReport, Text, _Wire
 
 NODES_SCHEMA: Final = "https://evidencerun.dev/schemas/nodes/v1"
+HEAD: Final = b'{\n  "nodes": ['
+MARGIN: Final = "    "
+"""What stands before each line of an entry."""
+TAIL: Final = f'],\n  "schema": "{NODES_SCHEMA}"\n}}\n'.encode()
 
 
 class NodeState(StrEnum):
@@ -73,15 +77,7 @@ class NodesDocument(_Wire):
 
     def to_bytes(self) -> bytes:
         """Return the document as it stands in a bundle."""
-        ordered = sorted(self.nodes, key=lambda entry: entry.facts.uid)
-        document = {
-            "schema": self.document_schema,
-            "nodes": [
-                entry.model_dump(mode="json", by_alias=True, exclude={"report"} if entry.report is None else None)
-                for entry in ordered
-            ],
-        }
-        return (json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
+        return b"".join(node_pieces(sorted(self.nodes, key=lambda entry: entry.facts.uid)))
 
 
 def nodes_document(entries: list[NodeEntry]) -> NodesDocument:
@@ -91,14 +87,64 @@ def nodes_document(entries: list[NodeEntry]) -> NodesDocument:
         ValueError: two entries have the same uid, or an entry's report and state contradict each other.
 
     """
-    ordered = sorted(entries, key=lambda entry: entry.facts.uid)
-    for before, after in pairwise(ordered):
-        if before.facts.uid == after.facts.uid:
-            raise ValueError(f"two entries for the node uid {before.facts.uid!r}")
-    for entry in ordered:
+    return NodesDocument(nodes=list(in_order(sorted(entries, key=lambda entry: entry.facts.uid))))
+
+
+def node_pieces(entries: Iterable[NodeEntry]) -> Iterator[bytes]:
+    """Yield the bytes of nodes.json, one node at a time.
+
+    Raises:
+        ValueError: the nodes are not sorted by uid, or as for `nodes_document`.
+
+    """
+    yield HEAD
+    before, end = "\n", ""
+    for entry in in_order(entries):
+        yield f"{before}{MARGIN}{entry_text(entry)}".encode()
+        before, end = ",\n", "\n  "
+    yield end.encode() + TAIL
+
+
+def entry_text(entry: NodeEntry) -> str:
+    """Return one entry as it stands in nodes.json, without its first margin."""
+    without = {"report"} if entry.report is None else None
+    return indented_json(entry.model_dump(mode="json", by_alias=True, exclude=without), MARGIN)
+
+
+def in_order(entries: Iterable[NodeEntry]) -> Iterator[NodeEntry]:
+    """Yield the entries; raises `ValueError` for one that is out of order, stands twice, or contradicts itself."""
+    last = ""
+    for number, entry in enumerate(entries):
+        if number and entry.facts.uid <= last:
+            same = entry.facts.uid == last
+            raise ValueError(f"two entries for the node uid {last!r}" if same else "the nodes are not sorted by uid")
         if (entry.report is not None) is not (entry.state is NodeState.REPORTED):
             raise ValueError(f"node {entry.facts.name!r} is {entry.state} and its report does not fit that")
-    return NodesDocument(nodes=ordered)
+        last = entry.facts.uid
+        yield entry
+
+
+def refuse_schema(found: str) -> NoReturn:
+    """Raise E1420: the document follows another schema."""
+    raise InputError(
+        "E1420",
+        "nodes.json has an unknown schema",
+        where="schema",
+        why=f"found {found}, expected {NODES_SCHEMA!r}",
+        fix="use a version of evr that knows this schema",
+    )
+
+
+def refuse_entry(fault: ValidationError, place: str) -> NoReturn:
+    """Raise E1420 with the first place that breaks the schema, below `place`."""
+    first = fault.errors()[0]
+    raise InputError(
+        "E1420",
+        "nodes.json does not follow its schema",
+        where=place + ".".join(str(part) for part in first["loc"]) or "document",
+        why=first["msg"],
+        fix="fetch the bundle again; the schema is in docs/spec",
+    ) from fault
 
 
 def load_nodes(data: bytes) -> NodesDocument:
@@ -113,23 +159,9 @@ def load_nodes(data: bytes) -> NodesDocument:
     try:
         document = NodesDocument.model_validate(plain)
     except ValidationError as fault:
-        first = fault.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise InputError(
-            "E1420",
-            "nodes.json does not follow its schema",
-            where=where,
-            why=first["msg"],
-            fix="fetch the bundle again; the schema is in docs/spec",
-        ) from fault
+        refuse_entry(fault, "")
     if document.document_schema != NODES_SCHEMA:
-        raise InputError(
-            "E1420",
-            "nodes.json has an unknown schema",
-            where="schema",
-            why=f"found {document.document_schema[:80]!r}, expected {NODES_SCHEMA!r}",
-            fix="use a version of evr that knows this schema",
-        )
+        refuse_schema(repr(document.document_schema[:80]))
     _check_entries(document)
     return document
 

@@ -25,20 +25,32 @@ _FIRST: Final = (
 _CUT: Final = re.compile(r",? ?\(\+\d+ more\)$")
 
 
-def label_subtype(labels: Mapping[str, Mapping[str, str]]) -> Subtype:
-    """Return `NodeTopology.label` for the labels of each node, by node name.
+class Labels:
+    """Takes the labels of node after node, and keeps for each value the names of its nodes."""
 
-    On large clusters lists of names are cut and rare values left out, in AICR's notation for it (`truncated`, `(+N
-    more)`); numbers of nodes stay exact. What places a node in the cluster comes first.
-    """
-    carriers: dict[str, dict[str, list[str]]] = {}
-    for node in sorted(labels):
-        for key, value in labels[node].items():
-            carriers.setdefault(key, {}).setdefault(value, []).append(node)
-    written = _Labels()
-    for key in sorted(carriers, key=lambda key: _precedence(key, carriers[key])):
-        written.add(key, carriers[key])
-    return written.subtype()
+    def __init__(self) -> None:
+        self._carriers: dict[str, dict[str, list[str]]] = {}
+
+    @property
+    def keys(self) -> int:
+        """How many different labels there are."""
+        return len(self._carriers)
+
+    def add(self, node: str, labels: Mapping[str, str]) -> None:
+        """Take the labels of one node."""
+        for key, value in labels.items():
+            self._carriers.setdefault(key, {}).setdefault(value, []).append(node)
+
+    def subtype(self) -> Subtype:
+        """Return `NodeTopology.label`.
+
+        On large clusters lists of names are cut and rare values left out, in AICR's notation for it (`truncated`, `(+N
+        more)`); numbers of nodes stay exact. What places a node in the cluster comes first.
+        """
+        written = _Labels()
+        for key in sorted(self._carriers, key=lambda key: _precedence(key, self._carriers[key])):
+            written.add(key, {value: sorted(nodes) for value, nodes in self._carriers[key].items()})
+        return written.subtype()
 
 
 def _precedence(key: str, values: Mapping[str, list[str]]) -> tuple[bool, int, str]:

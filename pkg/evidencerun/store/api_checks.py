@@ -16,20 +16,20 @@ from evidencerun.store.ledger import LedgerEntry
 from evidencerun.store.refusals import RefusalError, conflict, forbidden, not_found
 from evidencerun.store.requests import BODIES, json_answer, service_of
 from evidencerun.store.runs import Run
+from evidencerun.store.sending import send_file
 from evidencerun.validation.spec import Rights
 from evidencerun.validation.storeapi import check_audience
 
 _ACCOUNT_OF: Final = {rights: f"evidence-check-{rights}" for rights in Rights}
 
 
-async def get_input(request: web.Request) -> web.Response:
-    """Return one of the input files."""
+async def get_input(request: web.Request) -> web.StreamResponse:
+    """Return one of the input files, in pieces: nodes.json may have hundreds of megabytes, and checks run together."""
     run, _ = await _attempt(request, named=None)
     name = request.match_info["file"]
     if name not in INPUT_FILES or run.evaluation is None:
         raise not_found(f"input {name[:80]}")
-    data = await asyncio.to_thread(run.folder.read, f"evaluation/{name}")
-    return web.Response(body=data, content_type="application/octet-stream")
+    return await send_file(request, run.folder.evaluation / name, "application/octet-stream")
 
 
 async def put_result(request: web.Request) -> web.Response:

@@ -33,7 +33,7 @@ async def put_report(request: web.Request) -> web.Response:
     if request.headers.get("Content-Encoding", "").lower() != "gzip":
         raise RefusalError(415, "E4515", "a report must be sent with Content-Encoding: gzip")
     async with request.app[BODIES].body(request, what="the report", limit=limits.REPORT_GZIP_MAX) as body:
-        content, report = await asyncio.to_thread(_read_report, body)
+        content, report = await asyncio.to_thread(_read_report, body, _share(run))
         _check_claims(report, run, caller)
         origin = Origin(
             node_uid=caller.node_uid,
@@ -68,8 +68,13 @@ async def _probe(request: web.Request) -> tuple[Run, Caller]:
     return service.runs.get(uid), caller
 
 
-def _read_report(body: bytes) -> tuple[bytes, NodeReport]:
-    content = inflate(body, what="the report", limit=limits.REPORT_MAX)
+def _share(run: Run) -> int:
+    """Return how long a report may be, so that those of all target nodes fit into the bundle."""
+    return min(limits.REPORT_MAX, limits.RUN_REPORTS_MAX // max(1, len(run.targets)))
+
+
+def _read_report(body: bytes, at_most: int) -> tuple[bytes, NodeReport]:
+    content = inflate(body, what="the report", limit=at_most)
     return content, parse_model(
         NodeReport, content, what="the report", limit=limits.REPORT_MAX, values=limits.REPORT_VALUES_MAX
     )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from datetime import datetime
 
 from evidencerun import __version__, limits
@@ -17,7 +17,8 @@ from evidencerun.bundle.inputs import AttemptRecord, BundleInputs, RanImage
 from evidencerun.canonical import sha256_prefixed
 from evidencerun.errors import EvidenceError
 from evidencerun.recipe import load_recipe
-from evidencerun.snapshot.nodes import NodeEntry, NodesDocument, NodeState, load_nodes, nodes_document
+from evidencerun.snapshot.nodes import NodeEntry, NodeState
+from evidencerun.snapshot.nodes_reader import read_nodes
 from evidencerun.snapshot.report import UnknownReason
 from evidencerun.store import disk, report_files
 from evidencerun.store.attempts import attempt_log
@@ -45,7 +46,7 @@ def assemble_bundle(run: Run, order: SealOrder) -> BundleFacts:
             plan=plan,
             plan_bytes=folder.read("plan.json"),
             recipe=load_recipe(plan.recipe),
-            nodes=_nodes(folder),
+            nodes=EvaluatedNodes(folder),
             taken_at=evaluation.taken_at,
             attempts=tuple(_attempt(run, entry) for _, entry in sorted(run.ledger.items())),
             seal=order.request,
@@ -72,11 +73,21 @@ def assemble_bundle(run: Run, order: SealOrder) -> BundleFacts:
     return facts
 
 
-def _nodes(folder: RunFolder) -> NodesDocument:
-    """Return the nodes as they were evaluated, and what came of them since: it changes no value, and is disclosed."""
-    document = load_nodes(folder.read("evaluation/nodes.json"))
-    stored = set(report_files.stored_uids(folder.nodes))
-    return nodes_document([_since(folder, entry, stored) for entry in document.nodes])
+class EvaluatedNodes:
+    """The nodes as they were evaluated, and what came of them since: it changes no value, and is disclosed.
+
+    Each look at them reads the file anew, one node at a time.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._stored = set(report_files.stored_uids(folder.nodes))
+
+    def __iter__(self) -> Iterator[NodeEntry]:
+        """Yield the nodes, sorted by uid."""
+        with (self._folder.evaluation / "nodes.json").open("rb") as file:
+            for entry in read_nodes(file, exact=False):
+                yield _since(self._folder, entry, self._stored)
 
 
 def _since(folder: RunFolder, entry: NodeEntry, stored: Set[str]) -> NodeEntry:

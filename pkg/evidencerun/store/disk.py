@@ -12,7 +12,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,7 @@ def put(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         make_folder(path.parent)
-        write_flushed(temporary, data, mode)
+        write_flushed(temporary, [data], mode)
         temporary.replace(path)
         flush_folder(path.parent)
     except OSError as fault:
@@ -47,20 +47,30 @@ def put_folder(path: Path, files: Mapping[str, bytes]) -> bool:
 
     Raises `VolumeFullError` E4507 or `StoreError` E4500; then there is no folder.
     """
+    return write_folder(path, ((name, [data]) for name, data in files.items()))
+
+
+def write_folder(path: Path, files: Iterable[tuple[str, Iterable[bytes]]]) -> bool:
+    """Write a folder of files that are too large for the memory, as `put_folder` does.
+
+    `files` are names and contents, each content in pieces; both are asked for one at a time and are not kept. What
+    asking for them raises goes through; then there is no folder either.
+    """
     if path.exists():
         return False
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         make_folder(path.parent)
         temporary.mkdir(mode=0o700)
-        for name, data in files.items():
-            write_flushed(temporary / name, data, 0o600)
+        for name, pieces in files:
+            write_flushed(temporary / name, pieces)
         flush_folder(temporary)
         temporary.rename(path)
         flush_folder(path.parent)
     except OSError as fault:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise refused(fault, path) from fault
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return True
 
 
@@ -118,13 +128,14 @@ def refused(fault: OSError, path: Path) -> StoreError:
     return StoreError("E4500", "the store's volume cannot be written", where=where, why=str(fault.strerror or fault))
 
 
-def write_flushed(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_flushed(path: Path, pieces: Iterable[bytes], mode: int = 0o600) -> None:
     """Write a new file and flush its content, not its name; raises `OSError`."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view) :]
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(handle, view) :]
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from evidencerun import __version__, limits
-from evidencerun.bundle.derive import Measured, count_nodes, measure
+from evidencerun.bundle.derive import Measured, Measuring, count_nodes
 from evidencerun.bundle.plan_record import plan_record
 from evidencerun.canonical import parse_json
+from evidencerun.errors import StoreError
 from evidencerun.recipe import load_recipe, validation_input
-from evidencerun.snapshot.nodes import NodeEntry, NodesDocument, NodeState, nodes_document
+from evidencerun.snapshot.nodes import NodeEntry, NodeState, node_pieces
 from evidencerun.snapshot.report import NodeFacts, NodeReport
 from evidencerun.store import disk, report_files
 from evidencerun.store.probe_images import SeenImages
@@ -36,23 +37,45 @@ def evaluate(folder: RunFolder, *, stragglers: Mapping[str, str], taken_at: str,
     stored = folder.load_evaluation()
     if stored is not None:
         return stored
+    disk.write_folder(folder.evaluation, _files(folder, stragglers=stragglers, taken_at=taken_at, images=images))
+    return Evaluation.model_validate_json(folder.read("evaluation/evaluation.json"))
+
+
+def _files(
+    folder: RunFolder, *, stragglers: Mapping[str, str], taken_at: str, images: SeenImages
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Yield names and contents. The reports are read once, while nodes.json is written: one at a time.
+
+    All of 5,000 together take more memory than the store has.
+    """
     plan = load_plan(folder)
-    nodes = nodes_document([_entry(folder, facts, stragglers) for facts in plan.target_nodes])
     recipe = load_recipe(plan.recipe)
-    measured = measure(recipe, nodes, plan=plan_record(plan), taken_at=taken_at, version=__version__)
-    evaluation = _evaluation(plan, nodes, measured, taken_at)
-    disk.put_folder(
-        folder.evaluation,
-        {
-            "nodes.json": nodes.to_bytes(),
-            "snapshot.yaml": measured.snapshot.to_yaml(),
-            "validation.yaml": validation_input(recipe),
-            "recipe.yaml": recipe.canonical,
-            "images.json": images.model_dump_json(by_alias=True).encode(),
-            "evaluation.json": evaluation.model_dump_json(by_alias=True).encode(),
-        },
-    )
-    return evaluation
+    measuring = Measuring(recipe, plan=plan_record(plan), taken_at=taken_at, version=__version__)
+    targets = sorted(plan.target_nodes, key=lambda facts: facts.uid)
+    entries = measuring.taking(_entry(folder, facts, stragglers) for facts in targets)
+    yield "nodes.json", _bounded(node_pieces(entries))
+    measured = measuring.measured()
+    yield "snapshot.yaml", [measured.snapshot.to_yaml()]
+    yield "validation.yaml", [validation_input(recipe)]
+    yield "recipe.yaml", [recipe.canonical]
+    yield "images.json", [images.model_dump_json(by_alias=True).encode()]
+    yield "evaluation.json", [_evaluation(plan, measured, taken_at).model_dump_json(by_alias=True).encode()]
+
+
+def _bounded(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Stop where no bundle could hold the document: a report takes more room here than where it came from."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > limits.NODES_DOCUMENT_MAX:
+            raise StoreError(
+                "E4522",
+                "the node reports of this run are too large for a bundle",
+                why=f"nodes.json would have more than {limits.NODES_DOCUMENT_MAX} bytes",
+                fix="look at fewer nodes in one run: narrow spec.target.pools",
+                retryable=False,
+            )
+        yield piece
 
 
 def _entry(folder: RunFolder, facts: NodeFacts, stragglers: Mapping[str, str]) -> NodeEntry:
@@ -83,9 +106,9 @@ def parse_report(content: bytes) -> NodeReport:
     return NodeReport.model_validate(plain)
 
 
-def _evaluation(plan: Plan, nodes: NodesDocument, measured: Measured, taken_at: str) -> Evaluation:
+def _evaluation(plan: Plan, measured: Measured, taken_at: str) -> Evaluation:
     match, readiness = measured.match, measured.readiness
-    counted = count_nodes(nodes, plan.spec.target.min_coverage_percent)
+    counted = count_nodes(measured.nodes, plan.spec.target.min_coverage_percent)
     return Evaluation(
         taken_at=taken_at,
         overall=match.describe(),

@@ -125,7 +125,7 @@ def _create(path: Path, data: bytes) -> bool:
     disk.make_folder(path.parent)
     temporary = path.parent / f"{disk.TEMPORARY}{secrets.token_hex(8)}"
     try:
-        disk.write_flushed(temporary, data)
+        disk.write_flushed(temporary, [data])
         try:
             os.link(temporary, path)
         except FileExistsError:

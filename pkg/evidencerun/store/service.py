@@ -53,6 +53,8 @@ class StoreService:
         self._ticks = ticks
         self._assemblies: dict[str, asyncio.Task[None]] = {}
         self._offered: dict[str, float] = {}
+        self._heavy = asyncio.Lock()
+        """Held for work that takes hundreds of megabytes with 5,000 nodes: one such at a time keeps to the limit."""
         self._offers: Counter[str] = Counter()
 
     def now(self) -> str:
@@ -147,9 +149,10 @@ class StoreService:
                 origins = await asyncio.to_thread(some_origins, run.folder.nodes, list(run.reported))
                 namespace = self.settings.probes_namespace
                 images = await look(self.cluster, namespace=namespace, origins=origins)
-                run.evaluation = await asyncio.to_thread(
-                    evaluate, run.folder, stragglers=stragglers, taken_at=self.now(), images=images
-                )
+                async with self._heavy:
+                    run.evaluation = await asyncio.to_thread(
+                        evaluate, run.folder, stragglers=stragglers, taken_at=self.now(), images=images
+                    )
                 found = run.evaluation
                 events_log.note(
                     "run.evaluated", run=run.card.uid, match=found.overall, ready=found.ready, reported=found.reported
@@ -190,7 +193,7 @@ class StoreService:
             try:
                 await self.attempts.settle(run, run.order.request.reason)
                 await self.evaluate(run, dict(run.order.request.stragglers))
-                async with run.lock:
+                async with run.lock, self._heavy:
                     run.facts = await asyncio.to_thread(assemble_bundle, run, run.order)
                 run.trouble = ""
                 self.runs.index(run)
@@ -244,7 +247,8 @@ class StoreService:
                 return
             attestation = answer.attestation.encode()
             try:
-                run.final = await asyncio.to_thread(finish_bundle, run, run.facts, attestation, self.keys)
+                async with self._heavy:
+                    run.final = await asyncio.to_thread(finish_bundle, run, run.facts, attestation, self.keys)
             except EvidenceError as fault:
                 await self._refused(run, fault.code, f"the store refuses the attestation: {fault}")
                 raise

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,11 +17,12 @@ from evidencerun.bundle.bom_of import bom_contents, bom_of
 from evidencerun.bundle.derive import (
     Conclusion,
     Measured,
+    Measuring,
+    NodeSummary,
     catalog_digest,
     conclude,
     count_nodes,
     match_record,
-    measure,
     readiness_record,
     target_nodes_digest,
     trust_record,
@@ -31,11 +33,11 @@ from evidencerun.bundle.record import RunRecord
 from evidencerun.canonical import parse_json, sha256_prefixed
 from evidencerun.errors import EvidenceError, InputError
 from evidencerun.recipe import Recipe
-from evidencerun.snapshot.nodes import NodesDocument, load_nodes
+from evidencerun.snapshot.nodes_reader import read_nodes
 from evidencerun.snapshot.read import load_snapshot
 from evidencerun.validation.spec import LogsMode
 from evidencerun.verify.compare import contradiction, first_difference
-from evidencerun.verify.stated import check_stated
+from evidencerun.verify.stated import check_nodes, check_stated
 
 _KNOWN: Final = layout.NOT_INVENTORIED | {
     layout.RECIPE,
@@ -53,7 +55,6 @@ class Rederived:
 
     measured: Measured
     conclusion: Conclusion
-    nodes: NodesDocument
 
 
 def check_record(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe) -> Rederived:
@@ -63,9 +64,12 @@ def check_record(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe) 
         EvidenceError: E2080 with the place, what is claimed and what follows; E2004 for a missing file.
 
     """
-    nodes = _nodes(files)
-    _check_spelling(files, record, recipe, nodes)
-    measured = measure(recipe, nodes, plan=record.plan, taken_at=record.seal.taken_at, version=record.producer.version)
+    for path in (layout.NODES, layout.RUN, layout.VERIFY_PAGE):
+        if path not in files:
+            raise EvidenceError("E2004", "a file that a bundle of EvidenceRun has is missing", where=path)
+    _check_spelling(files, record, recipe)
+    measured = _measured(files, record, recipe)
+    nodes = measured.nodes
     counted = count_nodes(nodes, record.plan.spec.target.min_coverage_percent)
     conclusion = conclude(
         record.plan, recipe, seal=record.seal.reason, nodes=counted, measured=measured, checks=record.checks
@@ -81,36 +85,37 @@ def check_record(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe) 
     claimed = record.model_dump(mode="json", by_alias=True)
     _same({name: claimed[name] for name in derived}, derived, layout.RUN)
     _check_plan(record, recipe, nodes)
-    check_stated(record, recipe, nodes)
+    check_stated(record, recipe)
     _check_outcomes(record, conclusion)
     _check_images(files, record)
     _check_bom(files, record, recipe)
     _check_snapshot(files, measured)
     _check_rendered(files, record)
     _check_logs(files, record)
-    return Rederived(measured=measured, conclusion=conclusion, nodes=nodes)
+    return Rederived(measured=measured, conclusion=conclusion)
 
 
-def _nodes(files: Mapping[str, bytes]) -> NodesDocument:
-    for path in (layout.NODES, layout.RUN, layout.VERIFY_PAGE):
-        if path not in files:
-            raise EvidenceError("E2004", "a file that a bundle of EvidenceRun has is missing", where=path)
+def _measured(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe) -> Measured:
+    """Measure nodes.json anew, and check what it states; it is read one node at a time, in its one form."""
+    measuring = Measuring(recipe, plan=record.plan, taken_at=record.seal.taken_at, version=record.producer.version)
     try:
-        return load_nodes(files[layout.NODES])
+        check_nodes(record, measuring.taking(read_nodes(io.BytesIO(files[layout.NODES]), exact=True)))
     except InputError as fault:
+        if fault.code == "E1422":
+            contradiction(layout.NODES, f"it is not written in its one form: {fault.why}")
         raise EvidenceError(
             "E2040", fault.what, where=f"{layout.NODES} {fault.where}".strip(), why=fault.why
         ) from fault
+    return measuring.measured()
 
 
-def _check_spelling(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe, nodes: NodesDocument) -> None:
+def _check_spelling(files: Mapping[str, bytes], record: RunRecord, recipe: Recipe) -> None:
     """Check that the primary documents are written in their one form, and that nothing stands beside the known files.
 
     Whatever is signed and cannot be derived would be believed: a comment in the recipe, a page of results.
     """
     for path, data in (
         (layout.RECIPE, recipe.canonical),
-        (layout.NODES, nodes.to_bytes()),
         (layout.RUN, record.to_bytes()),
     ):
         if files[path] != data:
@@ -120,7 +125,7 @@ def _check_spelling(files: Mapping[str, bytes], record: RunRecord, recipe: Recip
             contradiction(ascii(path)[1:-1], "no such file is part of a bundle")
 
 
-def _check_plan(record: RunRecord, recipe: Recipe, nodes: NodesDocument) -> None:
+def _check_plan(record: RunRecord, recipe: Recipe, nodes: Sequence[NodeSummary]) -> None:
     plan, digests = record.plan, record.digests
     claimed: dict[str, Any] = {
         "digests": {

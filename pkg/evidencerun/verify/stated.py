@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from evidencerun import limits
@@ -19,7 +20,7 @@ from evidencerun.bundle.record import AttemptRun, CheckRun, RunRecord
 from evidencerun.bundle.redaction import REPLACED
 from evidencerun.ctrf.redact import published_extra, published_provenance
 from evidencerun.recipe import Recipe
-from evidencerun.snapshot.nodes import NodeEntry, NodesDocument
+from evidencerun.snapshot.nodes import NodeEntry
 from evidencerun.validation.outcome import began, ending_contradiction
 from evidencerun.validation.plan import PlannedCheck
 from evidencerun.validation.plan_rules import check_faults
@@ -33,22 +34,23 @@ _RUN: Final = "run.json"
 _NODES: Final = "nodes.json"
 
 
-def check_stated(record: RunRecord, recipe: Recipe, nodes: NodesDocument) -> None:
-    """Refuse a record whose statements contradict each other, the recipe or nodes.json.
+def check_stated(record: RunRecord, recipe: Recipe) -> None:
+    """Refuse a record whose statements contradict each other or the recipe.
 
     Raises:
         EvidenceError: E2080 with the place.
 
     """
     _plan(record, recipe)
-    _nodes(record, nodes)
     for check, planned in zip(record.checks, record.plan.checks, strict=True):
         _check(record, check, planned)
     if any(image.role not in _ROLES for image in record.images):
         contradiction(f"{_RUN} images", "an image ran in a role that there is not")
     if observed_bytes(record.observed_images) > limits.OBSERVED_IMAGES_BYTES_MAX:
         contradiction(f"{_RUN} observedImages", "its texts are longer than a run's can be")
-    _redaction(record, nodes)
+    asked, done = record.plan.policy_spec.redaction, record.redaction
+    if done.policy != asked.value or bool(done.version) is (asked is Redaction.NONE):
+        contradiction(f"{_RUN} redaction", f"the policy asks for {asked.value}")
 
 
 def _plan(record: RunRecord, recipe: Recipe) -> None:
@@ -61,20 +63,28 @@ def _plan(record: RunRecord, recipe: Recipe) -> None:
         contradiction(f"{_RUN} producer.name", "the predicate names another producer")
 
 
-def _nodes(record: RunRecord, nodes: NodesDocument) -> None:
+def check_nodes(record: RunRecord, nodes: Iterable[NodeEntry]) -> None:
+    """Refuse nodes that contradict the run, its redaction or each other; they come one at a time.
+
+    Raises:
+        EvidenceError: E2080 with the place.
+
+    """
     asked = record.plan.spec.target.pools
     pools = {pool.name for pool in record.plan.policy_spec.pools if not asked or pool.name in asked}
-    for number, entry in enumerate(nodes.nodes):
+    redacted = record.plan.policy_spec.redaction is not Redaction.NONE
+    seen: set[tuple[str, str]] = set()
+    for number, entry in enumerate(nodes):
         if why := _node_fault(entry, run_uid=record.plan.run.uid, pools=pools):
             contradiction(f"{_NODES} nodes.{number}", why)
-    reported = [entry for entry in nodes.nodes if entry.report]
-    for what, values in (
-        ("name", [entry.facts.name for entry in nodes.nodes]),
-        ("report", [entry.report_digest for entry in reported]),
-        ("pod", [entry.pod_uid for entry in reported if entry.pod_uid]),
-    ):
-        if len(set(values)) != len(values):
-            contradiction(f"{_NODES} nodes", f"two nodes have the same {what}")
+        if redacted and _shows_identifiers(entry):
+            contradiction(f"{_NODES} nodes.{number}", "an identifier stands in it that the redaction replaces")
+        own = {("name", entry.facts.name)}
+        if entry.report:
+            own |= {("report", entry.report_digest), ("pod", entry.pod_uid or f"of node {number}")}
+        if twice := sorted(seen & own):
+            contradiction(f"{_NODES} nodes", f"two nodes have the same {twice[0][0]}")
+        seen |= own
 
 
 def _node_fault(entry: NodeEntry, *, run_uid: str, pools: set[str]) -> str:
@@ -132,15 +142,8 @@ def _attempt_fault(attempt: AttemptRun, image: str) -> str:
     return ending_contradiction(ending, attempt.status, attempt.reason, image_known=bool(attempt.image_digest))
 
 
-def _redaction(record: RunRecord, nodes: NodesDocument) -> None:
-    asked, done = record.plan.policy_spec.redaction, record.redaction
-    if done.policy != asked.value or bool(done.version) is (asked is Redaction.NONE):
-        contradiction(f"{_RUN} redaction", f"the policy asks for {asked.value}")
-    if asked is Redaction.NONE:
-        return
-    for number, entry in enumerate(nodes.nodes):
-        facts, report = entry.facts, entry.report
-        shown = [facts.uid, facts.name, facts.boot_id, facts.machine_id, facts.system_uuid, entry.pod_uid]
-        shown += [report.node_name, report.boot_id] if report else []
-        if not all(REPLACED.fullmatch(value) for value in shown):
-            contradiction(f"{_NODES} nodes.{number}", "an identifier stands in it that the redaction replaces")
+def _shows_identifiers(entry: NodeEntry) -> bool:
+    facts, report = entry.facts, entry.report
+    shown = [facts.uid, facts.name, facts.boot_id, facts.machine_id, facts.system_uuid, entry.pod_uid]
+    shown += [report.node_name, report.boot_id] if report else []
+    return not all(REPLACED.fullmatch(value) for value in shown)

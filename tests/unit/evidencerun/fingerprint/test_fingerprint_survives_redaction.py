@@ -7,6 +7,7 @@ import pytest
 
 from evidencerun.bundle.redaction import Redactor
 from evidencerun.fingerprint import fingerprint
+from evidencerun.snapshot.nodes import nodes_document
 
 NAMES = {"accelerator": [{"id": "nvml.name", "tier": "T3", "level": "L2", "raw": "NVIDIA H100 80GB HBM3 x8"}]}
 PLACE = {"topology.kubernetes.io/region": "r", "topology.kubernetes.io/zone": "z"}
@@ -33,7 +34,9 @@ PLACE = {"topology.kubernetes.io/region": "r", "topology.kubernetes.io/zone": "z
 )
 def test_the_fingerprint_is_the_same(cluster, members):
     nodes = cluster.nodes(cluster.node(1, **members), cluster.node(2, boot_id="boot-1", **members))
-    redacted = Redactor(b"0123456789abcdef").nodes(nodes)
+    redactor = Redactor(b"0123456789abcdef")
+    redactor.learn(nodes.nodes)
+    redacted = nodes_document([redactor.entry(entry) for entry in nodes.nodes])
     assert redacted != nodes
     before = fingerprint(cluster.snapshot(nodes), nodes)
     after = fingerprint(cluster.snapshot(redacted), redacted)

@@ -97,7 +97,7 @@ async def test_the_images_of_the_probes_are_those_that_ran(rig: Any) -> None:
     await rig.ok("POST", f"/v1/runs/{UID}/seal", token=rig.api.operator_token(), json_body={"reason": "cancelled"})
     folder = rig.service.runs.get(UID).folder
     seen = json.loads(folder.read("evaluation/images.json"))
-    assert seen == {"pods": 1, "images": [{"image": "probe:1", "imageId": ran}]}
+    assert seen == {"images": [{"image": "probe:1", "imageId": ran, "pods": 1}]}
     record = json.loads(read_archive(folder.read("bundle/layer"))["run.json"])
     assert [(image["role"], image["imageId"]) for image in record["images"]] == [("probe", ran)]
 

@@ -66,8 +66,8 @@ def forged(files, key, *, run=None, nodes=None, beside=None):
     ]
     stated = RunRecord.model_validate(record)
     plan = stated.plan
-    found = measure(recipe, table, plan=plan, taken_at=stated.seal.taken_at, version=stated.producer.version)
-    counted = count_nodes(table, plan.spec.target.min_coverage_percent)
+    found = measure(recipe, table.nodes, plan=plan, taken_at=stated.seal.taken_at, version=stated.producer.version)
+    counted = count_nodes(found.nodes, plan.spec.target.min_coverage_percent)
     end = conclude(plan, recipe, seal=stated.seal.reason, nodes=counted, measured=found, checks=stated.checks)
     record |= {
         "nodes": plain(counted),
@@ -77,7 +77,7 @@ def forged(files, key, *, run=None, nodes=None, beside=None):
         "counts": plain(end.counts),
         "verdict": end.verdict.value,
     }
-    record["digests"] |= {"catalog": catalog_digest(plan), "targetNodes": target_nodes_digest(table)}
+    record["digests"] |= {"catalog": catalog_digest(plan), "targetNodes": target_nodes_digest(found.nodes)}
     stated = RunRecord.model_validate(record)
     made = {path: data for path, data in files.items() if not path.startswith(("ctrf/", "evidence/"))}
     made |= {layout.RUN: stated.to_bytes(), layout.NODES: table.to_bytes(), layout.SNAPSHOT: found.snapshot.to_yaml()}

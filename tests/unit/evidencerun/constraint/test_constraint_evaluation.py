@@ -187,13 +187,14 @@ def test_an_expression_does_not_fit_labels() -> None:
     assert verdict(evaluate(parse("x"), GPU_NODES)) == "unsuited"
 
 
-def test_violated_label_rule_names_few_nodes() -> None:
-    nodes = GpuNodeLabels(labels={f"n{number}": {} for number in range(9)})
+@pytest.mark.parametrize(("number", "rest"), [(1, ""), (5, ""), (6, " and 1 more"), (12, " and 7 more")])
+def test_violated_label_rule_names_few_nodes(number: int, rest: str) -> None:
+    nodes = GpuNodeLabels(labels={f"n{one:02}": {} for one in range(number)})
 
     outcome = evaluate(parse_label_rule("a=b"), nodes)
 
     assert isinstance(outcome, Violated)
-    assert outcome.found == "n0 without it, n1 without it, n2 without it, n3 without it, n4 without it and 4 more"
+    assert outcome.found == ", ".join(f"n{one:02} without it" for one in range(min(number, 5))) + rest
 
 
 READINGS = st.one_of(

@@ -57,6 +57,7 @@ UNKNOWN = {
     "gpu-operator.version": "Deployment.gpu-operator.version",
     "nccl-allreduce-bw": "nccl-all-reduce-bw",
     "OS.sysctrl./proc/sys/vm/swappiness": "OS.sysctl./proc/sys/vm/swappiness",
+    "NodeTopology.lable.nvidia.com/gpu.present": "NodeTopology.label.nvidia.com/gpu.present",
     "something else": "",
     "": "",
     "OS": "",
@@ -73,6 +74,11 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", PATHS)
 def test_known_name(name: str) -> None:
     assert parse_path(name) == PATHS[name]
+
+
+def test_one_path_only_is_about_the_labels_of_gpu_nodes() -> None:
+    about_labels = [name for name, path in PATHS.items() if isinstance(path, SnapshotPath) and path.gpu_node_labels]
+    assert about_labels == ["NodeTopology.gpu-nodes.label"]
 
 
 @pytest.mark.parametrize("name", UNKNOWN)

@@ -39,6 +39,9 @@ PATIENCE: Final = 120
 _OUTAGE: Final = 30
 """Seconds of an outage of the store before it has consequences."""
 _PACE: Final = 2.0
+_QUEUED_PACE_MAX: Final = 30.0
+_QUEUED_PER_SECOND: Final = 10
+"""Who is far behind in the queue is looked at less often, so that those at work are not kept waiting."""
 
 
 def decide(now: datetime, run: Run, world: World) -> Decision:
@@ -63,10 +66,12 @@ def _pending(draft: Draft, world: PendingWorld) -> Decision:
     draft.mark(ConditionType.ACCEPTED, ConditionStatus.TRUE, "Accepted", "recipe, policy, names and limits are right")
     taken, places = world.occupied + world.ahead, found.policy.spec.limits.max_concurrent_runs
     if taken >= places:
-        text = f"position {taken - places + 1} in the queue; {places} runs at a time (limits.maxConcurrentRuns)"
+        position = taken - places + 1
+        text = f"position {_rough(position)} in the queue; {places} runs at a time (limits.maxConcurrentRuns)"
         draft.mark(ConditionType.PLANNED, ConditionStatus.UNKNOWN, "Queued", text)
         draft.say(RunPhase.PENDING, text)
-        return Decision(status=draft.build(), requeue_after=_PACE)
+        pace = min(_QUEUED_PACE_MAX, _PACE + position / _QUEUED_PER_SECOND)
+        return Decision(status=draft.build(), requeue_after=pace)
     if isinstance(world.store, StoreDown):
         return _pending_without_store(draft, found, world.store)
     _store_answers(draft)
@@ -77,6 +82,14 @@ def _pending(draft: Draft, world: PendingWorld) -> Decision:
     draft.say(RunPhase.PENDING)
     plan = make_plan(run, found, world, now=draft.now)
     return Decision(status=draft.build(), actions=(PutPlan(plan=plan),), requeue_after=0)
+
+
+def _rough(position: int) -> str:
+    """Return a place in the queue; far behind, it is not worth a new status whenever somebody is done."""
+    if position <= 10:
+        return str(position)
+    unit = 10 ** (len(str(position)) - 1)
+    return f"about {position // unit * unit}"
 
 
 def _pending_without_store(draft: Draft, found: Accepted, down: StoreDown) -> Decision:

@@ -95,7 +95,7 @@ async def resync(queue: WorkQueue, runs: RunList, health: Health) -> None:
     while True:
         try:
             for row in await runs.open_runs():
-                queue.add_after(Key(row.namespace, row.name), 0.01)
+                queue.add_unknown(Key(row.namespace, row.name))
         except ClusterError as error:
             LOG.warning("resync failed", extra={"why": str(error)})
         health.beat()

@@ -62,6 +62,11 @@ class WorkQueue:
         heapq.heappush(self._later, (moment, next(self._order), key))
         self._wake.set()
 
+    def add_unknown(self, key: Key) -> None:
+        """Make a key due now, unless its time is known already."""
+        if key not in self._busy and key not in self._times:
+            self.add(key)
+
     def add_failed(self, key: Key) -> float:
         """Make a key due after a delay that doubles with each failure in a row; return the delay."""
         count = self._failures.get(key, 0)

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +16,8 @@ from evidencerun_operator.run_object import Run
 from evidencerun_operator.status import ConditionType, RunPhase
 
 _OPEN: Final = f"status.phase!={RunPhase.FINISHED}"
+_RECENT_SECONDS: Final = 1.0
+"""Hundreds of waiting runs must not list each other all the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +64,9 @@ class RunList:
         self._cluster = cluster
         self._namespaces = namespaces
         self.cluster_wide = True
+        self._listed: list[RunRow] = []
+        self._listed_at = -math.inf
+        self._listing = asyncio.Lock()
 
     async def find_scope(self) -> bool:
         """Return whether runs may be read in all namespaces: then one in a wrong namespace can be told so."""
@@ -78,12 +87,35 @@ class RunList:
         return {row.uid: row.complete for row in await self._rows("")}
 
     async def queue_before(self, run: Run) -> tuple[int, int]:
-        """Return how many runs are at work, and how many that are not planned yet are older than `run`."""
-        others = [row for row in await self.open_runs() if row.uid != run.ref.uid and not row.deleting]
-        rows = [row for row in others if row.namespace in self._namespaces]
+        """Return how many runs are at work, and how many that are not planned yet come before `run`.
+
+        The first waiting run of each namespace comes before the second of any, so that nobody fills the queue; of
+        several the oldest comes first.
+        """
+        rows = [row for row in await self._recent(run) if row.namespace in self._namespaces and not row.deleting]
+        others = [row for row in rows if row.uid != run.ref.uid]
+        waiting = sorted((row for row in others if not row.planned and not row.refused), key=lambda row: row.order)
+        held = Counter(row.namespace for row in others if row.planned)
         mine = (run.created_at, run.ref.namespace, run.ref.name)
-        ahead = [row for row in rows if not row.planned and not row.refused and row.order < mine]
-        return sum(row.planned for row in rows), len(ahead)
+        older = sum(row.namespace == run.ref.namespace and row.order < mine for row in waiting)
+        turn = (held[run.ref.namespace] + older, mine)
+        ahead = 0
+        for row in waiting:
+            ahead += (held[row.namespace], row.order) < turn
+            held[row.namespace] += 1
+        return sum(row.planned for row in others), ahead
+
+    async def _recent(self, run: Run) -> list[RunRow]:
+        """Return the unfinished runs, listed a moment ago at most; a list without `run` is older than it.
+
+        A run that was planned since then counts as one that comes before; so it counts in any case.
+        """
+        async with self._listing:
+            begun = time.monotonic()
+            if begun - self._listed_at > _RECENT_SECONDS or all(row.uid != run.ref.uid for row in self._listed):
+                self._listed = await self.open_runs()
+                self._listed_at = begun
+            return self._listed
 
     async def _rows(self, fields: str) -> list[RunRow]:
         rows: list[RunRow] = []

@@ -10,6 +10,7 @@ from evidencerun.errors import StoreError
 from evidencerun.kube.base import CONFIG_MAPS, http_fault
 from evidencerun_operator.janitor import Janitor
 from evidencerun_operator.run_list import RunList
+from evidencerun_operator.run_object import read_run
 from evidencerun_operator.views import ChildView
 from evidencerun_operator.world import StoreLost
 
@@ -154,3 +155,38 @@ async def test_without_the_right_to_see_all_namespaces_the_listed_ones_are_read(
 async def test_who_comes_first(others, expected):
     runs = RunList(Lists([body(UID, name="demo"), *others]), ("evidence",))
     assert await runs.queue_before(make_run()) == expected
+
+
+MANY = [body(f"m{number}", created=-100 + number) for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        (MANY, (0, 1)),
+        ([*MANY, body("p", planned=True)], (1, 0)),
+        ([*MANY, body("p", planned=True, namespace="other")], (1, 2)),
+        ([*MANY, body("o", namespace="other", created=-200)], (0, 3)),
+    ],
+)
+async def test_nobody_fills_the_queue_of_other_namespaces(others, expected):
+    mine = run_body(name="demo")
+    mine["metadata"]["namespace"] = "other"
+    runs = RunList(Lists([mine, *others]), ("evidence", "other"))
+    assert await runs.queue_before(read_run(mine)) == expected
+
+
+async def test_waiting_runs_do_not_list_each_other_all_the_time():
+    lists = Lists([body(UID, name="demo"), *MANY])
+    runs = RunList(lists, ("evidence",))
+    for _ in range(10):
+        await runs.queue_before(make_run())
+    assert len(lists.asked) == 1
+
+
+async def test_a_list_that_is_older_than_a_run_says_nothing_about_its_turn():
+    lists = Lists([])
+    runs = RunList(lists, ("evidence",))
+    await runs.queue_before(make_run())
+    lists.runs = [body(UID, name="demo"), body("older", created=-1)]
+    assert await runs.queue_before(make_run()) == (0, 1)

@@ -44,6 +44,19 @@ async def test_an_event_overtakes_a_delay():
     assert await asyncio.wait_for(queue.take(), 5) == A
 
 
+async def test_a_key_whose_time_is_known_keeps_it():
+    queue = WorkQueue()
+    queue.add_after(A, 0.05)
+    queue.add(B)
+    assert await queue.take() == B
+    for key in (A, B):
+        queue.add_unknown(key)
+    queue.done(B)
+    assert await asyncio.wait_for(queue.take(), 5) == A
+    queue.add_unknown(B)
+    assert await asyncio.wait_for(queue.take(), 5) == B
+
+
 async def test_failures_in_a_row_wait_longer_up_to_a_limit_and_success_forgets():
     queue = WorkQueue()
     delays = [queue.add_failed(A) for _ in range(9)]

@@ -14,6 +14,7 @@ from evidencerun.constraint import (
     GpuNodeLabels,
     Outcome,
     Reading,
+    Rule,
     Satisfied,
     Unknown,
     UnknownKind,
@@ -213,6 +214,21 @@ def test_evaluation_always_answers(text: str, reading: Reading) -> None:
     except InputError:
         rule = parse("x")
     assert isinstance(evaluate(rule, reading), Satisfied | Violated | Unknown)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "bare", "rule"),
+    [
+        ("K8s.server.version", ">= 1.30", False, parse(">= 1.30")),
+        ("nccl-all-reduce-bw", ">= 300", False, parse(">= 300")),
+        ("inference-model", "a=b", True, parse("a=b")),
+        ("NodeTopology.gpu-nodes.label", "a=b", False, parse_label_rule("a=b")),
+        ("no such path", "a", False, parse("a")),
+    ],
+)
+def test_a_name_decides_how_its_value_is_read(name: str, value: str, bare: bool, rule: Rule) -> None:
+    constraint = Constraint(name=name, value=value)
+    assert (constraint.bare, constraint.rule()) == (bare, rule)
 
 
 def test_a_constraint_on_the_gpu_nodes_has_a_label_rule() -> None:

@@ -38,11 +38,22 @@ PARSED = {
     ],
 }
 REFUSED = {
-    "": "column 1", "   ": "column 1", ">=": "column 3", ">= ": "column 3", "a ||": "column 5", "|| a": "column 1",
-    "a || || b": "column 5", "a b c || || d": "column 9", "!x": "column 1", "a !x": "column 3", ">= 1 <": "column 7", "a || >= 1 <": "column 12",
-    "a ||         >= 1 <": "column 20", ">= =1": "column 3",
+    "": "column 1",
+    "   ": "column 1",
+    ">=": "column 3",
+    ">= ": "column 3",
+    "a ||": "column 5",
+    "|| a": "column 1",
+    "a || || b": "column 5",
+    "a b c || || d": "column 9",
+    "!x": "column 1",
+    "a !x": "column 3",
+    ">= 1 <": "column 7",
+    "a || >= 1 <": "column 12",
+    "a ||         >= 1 <": "column 20",
+    ">= =1": "column 3",
     "x" * 1025: "column 1",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("text", PARSED)

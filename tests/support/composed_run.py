@@ -190,6 +190,7 @@ class ComposedRun:
 
     def inputs(self) -> BundleInputs:
         plan, nodes = self.plan(), self.nodes_document()
+        reported = sum(entry.report is not None for entry in nodes.nodes)
         attempts = self.attempts
         if attempts is None:
             attempts = (attempt("expected-resources"), attempt("node-agreement"))
@@ -206,7 +207,11 @@ class ComposedRun:
             redaction_key=b"k" * 32,
             sealed_at="2026-09-20T10:03:00Z",
             version="0.1.0",
-            images=(RanImage(role="probe", image=PROBE_IMAGE, image_id=PROBE_IMAGE, pods=2),),
+            images=[
+                RanImage(role="probe", image=PROBE_IMAGE, image_id=PROBE_IMAGE, pods=pods)
+                for pods in [reported]
+                if pods
+            ],
         )
 
     def with_changes(self, **changes: Any) -> ComposedRun:

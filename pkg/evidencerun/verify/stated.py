@@ -13,7 +13,7 @@ from typing import Final
 
 from evidencerun import limits
 from evidencerun.bom.images import image_digest
-from evidencerun.bundle.check_results import observed_bytes
+from evidencerun.bundle.check_results import IMAGES_FILE, MEASUREMENTS_FILE, observed_bytes
 from evidencerun.bundle.checks import milliseconds
 from evidencerun.bundle.derive import ending_of
 from evidencerun.bundle.record import AttemptRun, CheckRun, RunRecord
@@ -44,6 +44,7 @@ def check_stated(record: RunRecord, recipe: Recipe) -> None:
     _plan(record, recipe)
     for check, planned in zip(record.checks, record.plan.checks, strict=True):
         _check(record, check, planned)
+    _observed(record)
     if any(image.role not in _ROLES for image in record.images):
         contradiction(f"{_RUN} images", "an image ran in a role that there is not")
     if observed_bytes(record.observed_images) > limits.OBSERVED_IMAGES_BYTES_MAX:
@@ -51,6 +52,26 @@ def check_stated(record: RunRecord, recipe: Recipe) -> None:
     asked, done = record.plan.policy_spec.redaction, record.redaction
     if done.policy != asked.value or bool(done.version) is (asked is Redaction.NONE):
         contradiction(f"{_RUN} redaction", f"the policy asks for {asked.value}")
+
+
+def _observed(record: RunRecord) -> None:
+    """Refuse what nobody can have seen: containers without a check that lists them, probes without a report."""
+    ours = {
+        check.name
+        for check in record.plan.checks
+        if check.entry is not None and check.entry.image == record.plan.images.evidencerun
+    }
+    looked = {
+        file.name
+        for check in record.checks
+        for attempt in check.attempts
+        for file in attempt.results
+        if check.name in ours
+    }
+    if record.observed_images and IMAGES_FILE not in looked:
+        contradiction(f"{_RUN} observedImages", "no check of our own has listed them")
+    if sum(image.pods for image in record.images if image.role == "probe") > record.nodes.reported:
+        contradiction(f"{_RUN} images", "more probes were looked at than have reported")
 
 
 def _plan(record: RunRecord, recipe: Recipe) -> None:
@@ -132,6 +153,8 @@ def _attempt_fault(attempt: AttemptRun, image: str) -> str:
         return "it gives a time at which nothing can have happened"
     if attempt.duration != milliseconds(attempt.started_at, attempt.finished_at):
         return "its duration is not the time from its start to its end"
+    if attempt.measurements and MEASUREMENTS_FILE not in {file.name for file in attempt.results}:
+        return "it has numbers, and no file that they came in"
     log = attempt.log
     whole = not log.reason and not log.dropped and attempt.state is AttemptState.ENDED
     if bool(log.size) is not bool(log.sha256) or (not whole if log.complete else not log.reason):

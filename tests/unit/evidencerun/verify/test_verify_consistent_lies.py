@@ -183,6 +183,11 @@ RUN_LIES = {
     "an entry of another phase": on_plan("checks", 0, "entry", phase="performance"),
     "another policy": on_plan("policy", name="strict"),
     "another producer": lambda run: run["producer"].update(name="aicr"),
+    "containers that no check has listed": lambda run: run["observedImages"].append(
+        {"namespace": "a", "kind": "Pod", "name": "b", "container": "c", "image": "d", "imageId": "", "component": ""}
+    ),
+    "numbers that came in no file": on_attempt(measurements=[{"name": "bw", "value": 1, "unit": "GB/s", "node": ""}]),
+    "more probes than nodes": lambda run: run["images"][-1].update(pods=3),
     "a role of no meaning": lambda run: run["images"].append(
         {"role": "qa", "pods": 1, "image": OTHER, "imageId": OTHER, "digest": image_digest(OTHER)}
     ),

@@ -43,6 +43,16 @@ class InClusterReader:
         self._token_file = token_file
         self._sleep = sleep
 
+    def __enter__(self) -> InClusterReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def get(self, resource: Resource, name: str, *, namespace: str = "") -> Object:
         """Return one object. E3005 if there is none, E3004 if a right is missing.
 

@@ -44,6 +44,7 @@ STRICTER = {
     "NaN": (b"a: .nan\n", "E1114", "line 1, column 4"),
     "an infinity": (b"a: -.inf\n", "E1114", "line 1, column 4"),
     "more than 64 bits": (b"a: 18446744073709551616\n", "E1114", "line 1, column 4"),
+    "less than 64 bits": (b"a: -9223372036854775809\n", "E1114", "line 1, column 4"),
     "a huge integer": (b"a: " + b"9" * 5000 + b"\n", "E1114", "line 1, column 4"),
     "a float beyond doubles": (b"a: 1e400\n", "E1114", "line 1, column 4"),
 }
@@ -73,7 +74,8 @@ def test_refused_where_values_are_read(name: str) -> None:
 VALUES = {
     "~": None, "null": None, "": None, "true": True, "False": False, "yes": "yes", "on": "on", "y": "y", "12": 12,
     "-0x1F": -31, "017": 15, "0o17": 15, "0b101": 5, "1_000": 1000, "08": 8.0, "1.50": 1.5, ".5": 0.5, "1e3": 1000.0,
-    "18446744073709551615": 2**64 - 1, "2024-01-02": "2024-01-02", "1.2.3": "1.2.3", "'12'": "12", '"true"': "true",
+    "18446744073709551615": 2**64 - 1, "-9223372036854775808": -(2**63),
+    "2024-01-02": "2024-01-02", "1.2.3": "1.2.3", "'12'": "12", '"true"': "true",
     "v1": "v1", "0x": "0x", "24.10": 24.1, "._5": "._5",
 }  # fmt: skip
 
@@ -96,9 +98,16 @@ def test_limits_are_the_callers() -> None:
     document = b"a: [b, [c]]\n"
 
     assert parse_yaml(document, what="x", max_bytes=12, max_depth=3, max_nodes=6, max_scalar=1) == {"a": ["b", ["c"]]}
-    for limit in ({"max_bytes": 11}, {"max_depth": 2}, {"max_nodes": 5}, {"max_scalar": 0}):
-        with pytest.raises(InputError):
-            parse_yaml(document, what="x", **limit)
+    refused = {
+        "max_bytes": (11, "E1101"),
+        "max_depth": (2, "E1108"),
+        "max_nodes": (5, "E1107"),
+        "max_scalar": (0, "E1110"),
+    }
+    for name, (limit, code) in refused.items():
+        with pytest.raises(InputError) as caught:
+            parse_yaml(document, what="x", **{name: limit})
+        assert caught.value.code == code
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))

@@ -102,7 +102,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
         monkeypatch.setattr(incluster, "reader_from_pod", reader)
         yield server
         for found in readers:
-            found._connection.close()
+            found.close()
 
 
 @pytest.fixture

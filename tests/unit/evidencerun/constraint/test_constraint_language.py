@@ -102,11 +102,9 @@ def test_printing_then_parsing_gives_the_same_tree(expression: Expression) -> No
 def test_any_text_parses_stably_or_is_refused(text: str) -> None:
     try:
         expression = parse(text)
-    except InputError as refusal:
-        code = refusal.code
-    else:
-        code = "E1301" if parse(str(expression)) == expression else str(expression)
-    assert code == "E1301"
+    except InputError:
+        return
+    assert parse(str(expression)) == expression
 
 
 LABEL_RULES = {

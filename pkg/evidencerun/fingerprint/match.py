@@ -85,7 +85,8 @@ class MatchResult:
 
     def describe(self) -> str:
         """Return the overall outcome for people: a match of simulated hardware is never called matched alone."""
-        return f"{self.overall} (synthetic)" if self.synthetic else self.overall.value
+        simulated = self.synthetic and self.overall is Overall.MATCHED
+        return f"{self.overall} (synthetic)" if simulated else self.overall.value
 
     def aicr(self) -> dict[str, Value]:
         """Return AICR's `criteriaMatch`; `matched` is true only if ours is matched or not-asked.

@@ -173,7 +173,7 @@ class Evaluation(SpecModel):
     taken_at: Text = ""
     """When the reports were merged into the snapshot; RFC 3339, UTC."""
     overall: Text
-    """matched, mismatched, unproven or not-asked; with ` (synthetic)` behind it if the hardware is simulated."""
+    """matched, mismatched, unproven or not-asked; `matched (synthetic)` if the hardware is simulated."""
     dimensions: list[DimensionView]
     ready: bool
     constraints: list[ConstraintView]

@@ -94,6 +94,8 @@ def test_a_match_on_simulated_hardware_says_so(cluster):
     assert result.synthetic
     assert result.to_dict()["synthetic"] is True
     assert result.describe() == "matched (synthetic)"
+    other = fingerprint(cluster.snapshot(nodes), nodes).match(cluster.recipe({"accelerator": "b200"}))
+    assert other.describe() == "mismatched"
 
 
 def test_towards_aicr_simulated_hardware_matches_nothing(cluster):

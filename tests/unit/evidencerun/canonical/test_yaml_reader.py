@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evidencerun import limits
 from evidencerun.canonical import canonical_yaml, parse_yaml
 from evidencerun.errors import InputError
 
@@ -72,7 +73,8 @@ def test_refused_where_values_are_read(name: str) -> None:
 
 
 VALUES = {
-    "~": None, "null": None, "": None, "true": True, "False": False, "yes": "yes", "on": "on", "y": "y", "12": 12,
+    "~": None, "null": None, "": None, "true": True, "True": True, "TRUE": True,
+    "false": False, "False": False, "FALSE": False, "Null": None, "NULL": None, "tRUE": "tRUE", "yes": "yes", "on": "on", "y": "y", "12": 12,
     "-0x1F": -31, "017": 15, "0o17": 15, "0b101": 5, "1_000": 1000, "08": 8.0, "1.50": 1.5, ".5": 0.5, "1e3": 1000.0,
     "18446744073709551615": 2**64 - 1, "-9223372036854775808": -(2**63),
     "2024-01-02": "2024-01-02", "1.2.3": "1.2.3", "'12'": "12", '"true"': "true",
@@ -88,6 +90,14 @@ def test_value_of_a_scalar(spelling: str) -> None:
     assert isinstance(found, list)
     assert found == [expected]
     assert type(found[0]) is type(expected)
+
+
+def test_a_number_of_many_digits_is_read_up_to_a_limit() -> None:
+    longest = "0." + "1" * (limits.NUMBER_DIGITS_MAX - 2)
+    assert parse_yaml(f"- {longest}\n".encode(), what="x") == [float(longest)]
+    with pytest.raises(InputError) as caught:
+        parse_yaml(f"- {longest}1\n".encode(), what="x")
+    assert caught.value.code == "E1114"
 
 
 def test_keys_are_texts() -> None:

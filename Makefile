@@ -100,7 +100,7 @@ lint: $(STAMP) ## ruff, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/mypy deploy/chart/rights.py deploy/chart/values_schema.py deploy/kustomize/render.py
 	@cd deploy/images && $(CURDIR)/$(BIN)/mypy --strict build.py
-	@cd deploy/demo && $(CURDIR)/$(BIN)/mypy --strict demo.py bench.py bench_core.py
+	@cd deploy/demo && $(CURDIR)/$(BIN)/mypy --strict demo.py bench.py bench_core.py bench_store.py
 	@$(BIN)/lint-imports
 
 .PHONY: format
@@ -143,6 +143,7 @@ test-differential: $(STAMP)
 .PHONY: bench
 bench: $(STAMP) ## measure the core, then runs on the cluster: seconds per state, memory, image sizes
 	@$(BIN)/python deploy/demo/bench_core.py
+	@$(BIN)/python deploy/demo/bench_store.py
 	@$(BIN)/python deploy/demo/bench.py
 
 .PHONY: clean

@@ -114,7 +114,7 @@ test: ## lint, unit, integration and end-to-end tests, with the time of each
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## fast, offline, on all cores
-	@$(PYTEST) -n auto --dist worksteal tests/unit
+	@$(PYTEST) -n auto --dist worksteal -m "not long" tests/unit
 
 .PHONY: test-integration
 test-integration: $(STAMP) ## against a real API server without nodes, and against the Go libraries that AICR uses
@@ -126,13 +126,16 @@ test-e2e: $(STAMP) ## on the cluster, which is brought up if it does not run (CL
 
 .PHONY: test-long
 test-long: $(STAMP) ## what takes longer: reproducible images, documents against yaml.v3, changed bundles, more faults
-	@deploy/stages images-check test-differential test-hostile test-e2e-long
+	@deploy/stages images-check test-unit-long test-differential test-hostile test-e2e-long
 
 .PHONY: test-e2e-long
 test-e2e-long: $(STAMP)
 	@$(PYTEST) -m long tests/e2e
 
 .PHONY: test-hostile
+test-unit-long: $(STAMP)
+	@$(PYTEST) -m long tests/unit
+
 test-hostile: $(STAMP) ## many more changed documents against the verifier than the unit tests try
 	@EVIDENCERUN_TEST_ROUNDS=1500 $(PYTEST) tests/unit/evidencerun/verify/test_verify_hostile_documents.py
 

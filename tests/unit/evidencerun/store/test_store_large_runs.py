@@ -52,6 +52,7 @@ def _peak(work: Any) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("redaction", ["minimal", "none"])
 def test_no_step_holds_the_reports_of_all_nodes(tmp_path: Path, redaction: str) -> None:
     """As objects the reports take some fifteen times their text; each step must do with little more than the text."""

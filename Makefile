@@ -132,10 +132,11 @@ test-long: $(STAMP) ## what takes longer: reproducible images, documents against
 test-e2e-long: $(STAMP)
 	@$(PYTEST) -m long tests/e2e
 
-.PHONY: test-hostile
+.PHONY: test-unit-long
 test-unit-long: $(STAMP)
 	@$(PYTEST) -m long tests/unit
 
+.PHONY: test-hostile
 test-hostile: $(STAMP) ## many more changed documents against the verifier than the unit tests try
 	@EVIDENCERUN_TEST_ROUNDS=1500 $(PYTEST) tests/unit/evidencerun/verify/test_verify_hostile_documents.py
 

@@ -22,7 +22,7 @@ from evidencerun_operator.failures import BLOCKED
 from evidencerun_operator.next_step import again_command
 from evidencerun_operator.planning import make_plan, plan_status
 from evidencerun_operator.probing import decide_probing, nodes_status, not_reported, straggler_reasons
-from evidencerun_operator.run_object import Run
+from evidencerun_operator.run_object import Policy, Run
 from evidencerun_operator.sealing import (
     decide_sealed,
     decide_sealing,
@@ -32,16 +32,14 @@ from evidencerun_operator.sealing import (
 from evidencerun_operator.stages import STORE_UNAVAILABLE, Stage, Standing, standing
 from evidencerun_operator.status import ConditionStatus, ConditionType, MatchDimension, MatchStatus, RunPhase
 from evidencerun_operator.timestamps import from_text
-from evidencerun_operator.world import ActiveWorld, PendingWorld, StoreDown, World
+from evidencerun_operator.turn import pace, queue_position, rough
+from evidencerun_operator.world import ActiveWorld, PendingWorld, QueuedWorld, StoreDown, World
 
 PATIENCE: Final = 120
 """Seconds for a policy or a ConfigMap that is missing: GitOps applies in any order."""
 _OUTAGE: Final = 30
 """Seconds of an outage of the store before it has consequences."""
 _PACE: Final = 2.0
-_QUEUED_PACE_MAX: Final = 30.0
-_QUEUED_PER_SECOND: Final = 10
-"""Who is far behind in the queue is looked at less often, so that those at work are not kept waiting."""
 
 
 def decide(now: datetime, run: Run, world: World) -> Decision:
@@ -49,29 +47,26 @@ def decide(now: datetime, run: Run, world: World) -> Decision:
     if run.complete:
         return Decision(status=run.status)
     draft = Draft(run, now)
-    if isinstance(world, PendingWorld):
-        return _pending(draft, world)
-    return _active(draft, world)
+    if isinstance(world, ActiveWorld):
+        return _active(draft, world)
+    return _pending(draft, world)
 
 
-def _pending(draft: Draft, world: PendingWorld) -> Decision:
+def _pending(draft: Draft, world: PendingWorld | QueuedWorld) -> Decision:
     run = draft.run
     if isinstance(world.store, Plan):
         return _adopt(draft, world.store)
     if run.cancelled:
         return _end_early(draft, Verdict.CANCELLED, "spec.cancel was set before anything was planned")
+    if isinstance(world, QueuedWorld):
+        return _wait(draft, world.policy, world.position)
     found = examine(run, world)
     if isinstance(found, Rejection):
         return _reject(draft, found)
     draft.mark(ConditionType.ACCEPTED, ConditionStatus.TRUE, "Accepted", "recipe, policy, names and limits are right")
-    taken, places = world.occupied + world.ahead, found.policy.spec.limits.max_concurrent_runs
-    if taken >= places:
-        position = taken - places + 1
-        text = f"position {_rough(position)} in the queue; {places} runs at a time (limits.maxConcurrentRuns)"
-        draft.mark(ConditionType.PLANNED, ConditionStatus.UNKNOWN, "Queued", text)
-        draft.say(RunPhase.PENDING, text)
-        pace = min(_QUEUED_PACE_MAX, _PACE + position / _QUEUED_PER_SECOND)
-        return Decision(status=draft.build(), requeue_after=pace)
+    position = queue_position(found.policy, occupied=world.occupied, ahead=world.ahead)
+    if position > 0:
+        return _wait(draft, found.policy, position)
     if isinstance(world.store, StoreDown):
         return _pending_without_store(draft, found, world.store)
     _store_answers(draft)
@@ -84,12 +79,12 @@ def _pending(draft: Draft, world: PendingWorld) -> Decision:
     return Decision(status=draft.build(), actions=(PutPlan(plan=plan),), requeue_after=0)
 
 
-def _rough(position: int) -> str:
-    """Return a place in the queue; far behind, it is not worth a new status whenever somebody is done."""
-    if position <= 10:
-        return str(position)
-    unit = 10 ** (len(str(position)) - 1)
-    return f"about {position // unit * unit}"
+def _wait(draft: Draft, policy: Policy, position: int) -> Decision:
+    text = f"position {rough(position)} in the queue; {policy.spec.limits.max_concurrent_runs} runs at a time"
+    text = f"{text} (limits.maxConcurrentRuns)"
+    draft.mark(ConditionType.PLANNED, ConditionStatus.UNKNOWN, "Queued", text)
+    draft.say(RunPhase.PENDING, text)
+    return Decision(status=draft.build(), requeue_after=pace(position))
 
 
 def _pending_without_store(draft: Draft, found: Accepted, down: StoreDown) -> Decision:
@@ -122,7 +117,7 @@ def _reject(draft: Draft, found: Rejection) -> Decision:
         text = f"{found.message}; waiting up to {PATIENCE} s for it"
         draft.mark(ConditionType.ACCEPTED, ConditionStatus.FALSE, found.reason, text)
         draft.say(RunPhase.PENDING, text, found.fix)
-        return Decision(status=draft.build(), requeue_after=_PACE)
+        return Decision(status=draft.build(), requeue_after=max(_PACE, draft.age(ConditionType.ACCEPTED) / 4))
     draft.judge(Verdict.REJECTED)
     draft.finish(found.message)
     draft.mark(ConditionType.CLEANED_UP, ConditionStatus.TRUE, "NothingCreated", "nothing was created")

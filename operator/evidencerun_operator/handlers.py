@@ -18,7 +18,7 @@ from evidencerun.kube.login import Credentials, credentials
 from evidencerun_operator.health import Health
 from evidencerun_operator.janitor import Janitor
 from evidencerun_operator.queue import Key, WorkQueue
-from evidencerun_operator.run_list import run_row
+from evidencerun_operator.run_list import RunList, run_row
 
 
 class Backoff:
@@ -46,7 +46,9 @@ def operator_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def registry(queue: WorkQueue, janitor: Janitor, health: Health, *, kubeconfig: str) -> kopf.OperatorRegistry:
+def registry(
+    queue: WorkQueue, runs: RunList, janitor: Janitor, health: Health, *, kubeconfig: str
+) -> kopf.OperatorRegistry:
     """Return the handlers."""
     handlers = kopf.OperatorRegistry()
 
@@ -67,6 +69,7 @@ def registry(queue: WorkQueue, janitor: Janitor, health: Health, *, kubeconfig: 
     async def on_run(type: str | None, body: Any, **_: Any) -> None:  # noqa: A002 (Kopf's name)
         """Queue a run that is not finished; have the janitor look after one that is gone."""
         row = run_row(dict(body))
+        runs.saw(row, gone=type == "DELETED")
         if type == "DELETED":
             janitor.request(row.uid)
         elif not row.complete:

@@ -175,7 +175,7 @@ async def _run_parts(cluster: Cluster, store: StoreClient, settings: Settings) -
     janitor = Janitor(cluster, store, observer=observer, executor=executor, runs=runs)
     reconciler = Reconciler(cluster, observer=observer, executor=executor, janitor=janitor, clock=now)
     shell = kopf.operator(
-        registry=handlers.registry(queue, janitor, health, kubeconfig=settings.kubeconfig),
+        registry=handlers.registry(queue, runs, janitor, health, kubeconfig=settings.kubeconfig),
         settings=handlers.operator_settings(),
         clusterwide=cluster_wide,
         namespaces=() if cluster_wide else settings.run_namespaces,

@@ -29,14 +29,17 @@ from evidencerun_operator.run_object import Faulty, Policy, Run, read_policy
 from evidencerun_operator.settings import Settings
 from evidencerun_operator.stages import Stage, standing
 from evidencerun_operator.storeclient import StoreClient
-from evidencerun_operator.views import NodeHealth, node_health, node_view
+from evidencerun_operator.turn import queue_position, waits_unread
+from evidencerun_operator.views import NodeHealth, NodeView, node_health, node_view
 from evidencerun_operator.world import (
     ActiveWorld,
     Missing,
     PendingWorld,
     Places,
+    QueuedWorld,
     StoreDown,
     StoreLost,
+    World,
 )
 
 _NODES_SECONDS: Final = 4.0
@@ -82,31 +85,35 @@ class Observer:
         self._plans.pop(uid, None)
         self._refusals.forget(uid)
 
-    async def look(self, run: Run, now: datetime) -> PendingWorld | ActiveWorld:
+    async def look(self, run: Run, now: datetime) -> World:
         """Return the world as the run's state needs it."""
         if run.status.plan is None:
             return await self._pending(run)
         return await self._active(run, now)
 
-    async def _pending(self, run: Run) -> PendingWorld:
+    async def _pending(self, run: Run) -> PendingWorld | QueuedWorld:
         allowed = run.ref.namespace in self.places.runs
-        version = await self._recent.get("version", _CLASSES_SECONDS, self._cluster.server_version)
-        occupied, ahead = await self._runs.queue_before(run)
-        store: Plan | StoreDown | None = None
-        if allowed:
-            try:
-                store = await self._store.plan(run.ref.uid)
-            except StoreError as error:
-                store = StoreDown(message=str(error))
         policy = await self._policy(run)
-        queued = isinstance(policy, Policy) and occupied + ahead >= policy.spec.limits.max_concurrent_runs
-        # A run that waits its turn needs no fresh list: it is planned with the one of its last look.
-        read = partial(self._cluster.list_all, NODES, project=node_view)
-        nodes = await self._recent.get("node-views", _QUEUED_SECONDS if queued else 0, read) if allowed else []
+        store = await self._stored_plan(run) if allowed else None
+        occupied, ahead = self._runs.queue_before(run)
+        recipe: bytes | Missing = b""
+        nodes: list[NodeView] = []
+        if allowed and isinstance(policy, Policy):
+            position = queue_position(policy, occupied=occupied, ahead=ahead)
+            if waits_unread(run, position):
+                return QueuedWorld(policy=policy, position=position, store=store)
+            recipe = await self._recipe(run)
+            if not isinstance(recipe, Missing):
+                if position <= 0:
+                    occupied, ahead = await self._runs.queue_now(run)
+                # A run that waits its turn needs no fresh list: it is planned with the one of its last look.
+                read = partial(self._cluster.list_all, NODES, project=node_view)
+                nodes = await self._recent.get("node-views", _QUEUED_SECONDS if position > 0 else 0, read)
+        version = await self._recent.get("version", _CLASSES_SECONDS, self._cluster.server_version)
         return PendingWorld(
             places=self.places,
             policy=policy,
-            recipe=await self._recipe(run) if allowed else b"",
+            recipe=recipe,
             nodes=tuple(nodes),
             occupied=occupied,
             ahead=ahead,
@@ -122,6 +129,12 @@ class Observer:
             images=PlanImages(evidencerun=self._settings.image, probe=self._settings.probe_image),
             nonce=self._nonce(),
         )
+
+    async def _stored_plan(self, run: Run) -> Plan | StoreDown | None:
+        try:
+            return await self._store.plan(run.ref.uid)
+        except StoreError as error:
+            return StoreDown(message=str(error))
 
     async def _policy(self, run: Run) -> Policy | Faulty | Missing:
         name = run.spec.policy if isinstance(run.spec, RunSpec) else "default"

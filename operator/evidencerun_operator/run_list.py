@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,8 +13,6 @@ from evidencerun_operator.run_object import Run
 from evidencerun_operator.status import ConditionType, RunPhase
 
 _OPEN: Final = f"status.phase!={RunPhase.FINISHED}"
-_RECENT_SECONDS: Final = 1.0
-"""Hundreds of waiting runs must not list each other all the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +53,17 @@ def run_row(body: dict[str, Any]) -> RunRow:
 
 
 class RunList:
-    """Lists runs: of the whole cluster if that is allowed, else of the run namespaces."""
+    """Lists runs, of the whole cluster if that is allowed, else of the run namespaces; remembers the unfinished ones.
+
+    Hundreds of waiting runs must not list each other all the time: what is remembered, and kept up by the watch, is
+    enough to go on waiting. It is not enough to begin, as the watch may be late.
+    """
 
     def __init__(self, cluster: ClusterPort, namespaces: tuple[str, ...]) -> None:
         self._cluster = cluster
         self._namespaces = namespaces
         self.cluster_wide = True
-        self._listed: list[RunRow] = []
-        self._listed_at = -math.inf
-        self._listing = asyncio.Lock()
+        self._known: dict[str, RunRow] = {}
 
     async def find_scope(self) -> bool:
         """Return whether runs may be read in all namespaces: then one in a wrong namespace can be told so."""
@@ -80,19 +77,28 @@ class RunList:
 
     async def open_runs(self) -> list[RunRow]:
         """Return the runs that are not finished."""
-        return [row for row in await self._rows(_OPEN) if not row.complete]
+        rows = [row for row in await self._rows(_OPEN) if not row.complete]
+        self._known = {row.uid: row for row in rows}
+        return rows
+
+    def saw(self, row: RunRow, *, gone: bool) -> None:
+        """Remember what the watch tells of a run."""
+        if gone or row.complete:
+            self._known.pop(row.uid, None)
+        else:
+            self._known[row.uid] = row
 
     async def all_runs(self) -> dict[str, bool]:
         """Return the uids of all runs, and whether each is complete."""
         return {row.uid: row.complete for row in await self._rows("")}
 
-    async def queue_before(self, run: Run) -> tuple[int, int]:
-        """Return how many runs are at work, and how many that are not planned yet come before `run`.
+    def queue_before(self, run: Run) -> tuple[int, int]:
+        """Return how many runs are at work, and how many that are not planned yet come before `run`, as remembered.
 
         The first waiting run of each namespace comes before the second of any, so that nobody fills the queue; of
         several the oldest comes first.
         """
-        rows = [row for row in await self._recent(run) if row.namespace in self._namespaces and not row.deleting]
+        rows = [row for row in self._known.values() if row.namespace in self._namespaces and not row.deleting]
         others = [row for row in rows if row.uid != run.ref.uid]
         waiting = sorted((row for row in others if not row.planned and not row.refused), key=lambda row: row.order)
         held = Counter(row.namespace for row in others if row.planned)
@@ -105,17 +111,10 @@ class RunList:
             held[row.namespace] += 1
         return sum(row.planned for row in others), ahead
 
-    async def _recent(self, run: Run) -> list[RunRow]:
-        """Return the unfinished runs, listed a moment ago at most; a list without `run` is older than it.
-
-        A run that was planned since then counts as one that comes before; so it counts in any case.
-        """
-        async with self._listing:
-            begun = time.monotonic()
-            if begun - self._listed_at > _RECENT_SECONDS or all(row.uid != run.ref.uid for row in self._listed):
-                self._listed = await self.open_runs()
-                self._listed_at = begun
-            return self._listed
+    async def queue_now(self, run: Run) -> tuple[int, int]:
+        """Return the same of a list made now."""
+        await self.open_runs()
+        return self.queue_before(run)
 
     async def _rows(self, fields: str) -> list[RunRow]:
         rows: list[RunRow] = []

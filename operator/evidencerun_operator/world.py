@@ -66,6 +66,15 @@ class PendingWorld:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedWorld:
+    """The same for a run that goes on waiting for its turn."""
+
+    policy: Policy
+    position: int
+    store: Plan | StoreDown | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveWorld:
     """What is looked at once the plan is frozen. Lists hold what the stage needs; others are empty."""
 
@@ -95,4 +104,4 @@ class ActiveWorld:
         return max(mine, key=lambda pod: pod.created_at, default=None)
 
 
-World = PendingWorld | ActiveWorld
+World = PendingWorld | QueuedWorld | ActiveWorld

@@ -158,15 +158,6 @@ def test_the_queue_is_shown_and_kept():
     assert decision.requeue_after
 
 
-@pytest.mark.parametrize(
-    ("ahead", "shown", "pace"), [(13, "position 10 ", 3.0), (14, "about 10 ", 3.1), (588, "about 500 ", 30.0)]
-)
-def test_who_is_far_behind_in_the_queue_is_looked_at_and_written_about_less_often(ahead, shown, pace):
-    decision = decide(START, make_run(), pending_world(occupied=0, ahead=ahead))
-    assert shown in decision.status.summary
-    assert decision.requeue_after == pace
-
-
 def test_cancel_before_the_plan_ends_the_run_without_creating_anything():
     decision = decide(START, make_run(cancel=True), pending_world())
     assert decision.status.verdict == "Cancelled"

@@ -9,7 +9,7 @@ from operator_samples import PLACES, UID, active_world, make_run, run_body, stam
 from evidencerun.errors import StoreError
 from evidencerun.kube.base import CONFIG_MAPS, http_fault
 from evidencerun_operator.janitor import Janitor
-from evidencerun_operator.run_list import RunList
+from evidencerun_operator.run_list import RunList, run_row
 from evidencerun_operator.run_object import read_run
 from evidencerun_operator.views import ChildView
 from evidencerun_operator.world import StoreLost
@@ -154,7 +154,7 @@ async def test_without_the_right_to_see_all_namespaces_the_listed_ones_are_read(
 )
 async def test_who_comes_first(others, expected):
     runs = RunList(Lists([body(UID, name="demo"), *others]), ("evidence",))
-    assert await runs.queue_before(make_run()) == expected
+    assert await runs.queue_now(make_run()) == expected
 
 
 MANY = [body(f"m{number}", created=-100 + number) for number in range(50)]
@@ -173,20 +173,18 @@ async def test_nobody_fills_the_queue_of_other_namespaces(others, expected):
     mine = run_body(name="demo")
     mine["metadata"]["namespace"] = "other"
     runs = RunList(Lists([mine, *others]), ("evidence", "other"))
-    assert await runs.queue_before(read_run(mine)) == expected
+    assert await runs.queue_now(read_run(mine)) == expected
 
 
-async def test_waiting_runs_do_not_list_each_other_all_the_time():
-    lists = Lists([body(UID, name="demo"), *MANY])
+async def test_the_watch_keeps_up_what_is_remembered_of_the_queue():
+    lists = Lists([body(UID, name="demo"), body("p", planned=True), *MANY])
     runs = RunList(lists, ("evidence",))
-    for _ in range(10):
-        await runs.queue_before(make_run())
+    assert runs.queue_before(make_run()) == (0, 0)
+    await runs.open_runs()
+    assert runs.queue_before(make_run()) == (1, 50)
+    runs.saw(run_row(body("p", planned=True, complete=True)), gone=False)
+    runs.saw(run_row(body("m1", created=-99)), gone=True)
+    runs.saw(run_row(body("m0", created=-100, planned=True)), gone=False)
+    runs.saw(run_row(body("new", created=-1)), gone=False)
+    assert runs.queue_before(make_run()) == (1, 49)
     assert len(lists.asked) == 1
-
-
-async def test_a_list_that_is_older_than_a_run_says_nothing_about_its_turn():
-    lists = Lists([])
-    runs = RunList(lists, ("evidence",))
-    await runs.queue_before(make_run())
-    lists.runs = [body(UID, name="demo"), body("older", created=-1)]
-    assert await runs.queue_before(make_run()) == (0, 1)

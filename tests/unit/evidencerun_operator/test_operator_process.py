@@ -17,6 +17,8 @@ from evidencerun_operator.health import SILENCE, Health
 from evidencerun_operator.jsonlog import JsonFormatter
 from evidencerun_operator.queue import Key, WorkQueue
 from evidencerun_operator.reconcile import Outcome, Reconciler
+from evidencerun_operator.run_list import RunList
+from evidencerun_operator.run_object import read_run
 
 KEY = Key("evidence", "demo")
 
@@ -218,13 +220,18 @@ async def test_a_status_is_written_only_if_it_changed_and_for_that_very_object()
 
 async def test_an_event_queues_what_is_unfinished_and_has_the_rest_swept():
     queue, janitor, health = WorkQueue(), Janitor(), Health()
-    registry = handlers.registry(queue, janitor, health, kubeconfig="")
+    runs = RunList(None, ("evidence",))
+    registry = handlers.registry(queue, runs, janitor, health, kubeconfig="")
     (handler,) = registry._watching.get_all_handlers()
     await handler.fn(type="ADDED", body=run_body())
+    later = run_body(name="later")
+    later["metadata"]["uid"] = "uid-later"
+    assert runs.queue_before(read_run(later)) == (0, 1)
     assert await queue.take() == KEY
     queue.done(KEY)
     await handler.fn(type="MODIFIED", body=run_body(status={"conditions": [{"type": "Complete", "status": "True"}]}))
     assert len(queue) == 0
+    assert runs.queue_before(read_run(later)) == (0, 0)
     await handler.fn(type="DELETED", body=run_body())
     assert janitor.asked == [UID]
 

@@ -72,16 +72,17 @@ def examine(run: Run, world: PendingWorld) -> Accepted | Rejection:
 
 def _namespace(run: Run, world: PendingWorld) -> Rejection:
     allowed = ", ".join(world.places.runs)
+    mend = f"change metadata.namespace to one that is served: {allowed}"
     return Rejection(
         reason="NamespaceNotAllowed",
         message=f"metadata.namespace: found {run.ref.namespace}, expected one of {allowed} (chart: runNamespaces)",
-        fix=f"kubectl delete -n {run.ref.namespace} evr/{run.ref.name}   # then apply with -n {world.places.runs[0]}",
+        fix=wording.again_command(run.ref, mend=mend),
     )
 
 
 def _refused(run: Run, reason: str, message: str) -> Rejection:
     """A fault of the run's own spec, which cannot be changed: the way on is a new run."""
-    return Rejection(reason=reason, message=message, fix=wording.again_command(run.ref, first="mend the manifest"))
+    return Rejection(reason=reason, message=message, fix=wording.again_command(run.ref, mend="mend the manifest"))
 
 
 def _recipe_fault(run: Run, spec: RunSpec, fault: Error) -> Rejection:

@@ -19,6 +19,7 @@ from evidencerun_operator.world import Places
 
 GOOD: Final = frozenset({str(Verdict.PASSED), str(Verdict.FINGERPRINT_ONLY)})
 """Verdicts with which there is nothing to mend."""
+_DELIVERY_FAILURES: Final = frozenset({"DeliveryFailed", "DeliveryTimedOut"})
 _NAMES_SHOWN: Final = 3
 
 
@@ -29,18 +30,49 @@ def closing_command(draft: Draft, places: Places) -> str:
     if status.verdict not in GOOD or not fetch:
         return again_command(draft)
     if sealed.status is ConditionStatus.TRUE:
-        return f"{fetch} && {wording.key_command(places)} && evr verify bundle.tar.gz --key evidence.pub"
-    return f"{fetch} && evr show bundle.tar.gz" if sealed.reason == "Unsigned" else again_command(draft)
+        step = f"{fetch} && {wording.key_command(places)} && evr verify bundle.tar.gz --key evidence.pub"
+        return _with_delivery(draft, step)
+    if sealed.reason == "Unsigned":
+        return _with_delivery(draft, f"{fetch} && evr show bundle.tar.gz")
+    return again_command(draft)
 
 
 def again_command(draft: Draft) -> str:
     """Return the command that makes room for the run to be applied again, with what to do before."""
     bundle = draft.status.bundle
-    keep = "fetch the bundle and " if bundle is not None and bundle.fetch else ""
+    fetch = bundle.fetch if bundle is not None else ""
+    undelivered = _undelivered(draft)
     if draft.status.verdict == Verdict.CANCELLED:
-        return wording.again_command(draft.run.ref, first=f"{keep}see that the manifest has no spec.cancel")
-    reasons = ", ".join(unsettled(draft)) or "what the summary names"
-    return wording.again_command(draft.run.ref, first=f"{keep}mend this: {reasons}")
+        mend = ", ".join(["take spec.cancel out of the manifest", *(f"mend {place}" for place in undelivered)])
+        return wording.again_command(draft.run.ref, mend=mend, fetch=fetch)
+    reasons = ", ".join(unsettled(draft) + [f"not delivered to {place}" for place in undelivered])
+    return wording.again_command(draft.run.ref, mend=f"mend this: {reasons or 'what the summary names'}", fetch=fetch)
+
+
+def _with_delivery(draft: Draft, step: str) -> str:
+    """Add what a failed delivery asks for: evidence is as good without it, so the bundle is fetched as ever."""
+    places = " and ".join(_undelivered(draft))
+    if not places:
+        return step
+    run = draft.run.ref
+    again = f"to have it delivered: mend {places}, kubectl delete -n {run.namespace} evr/{run.name}, apply it again"
+    return wording.remarked(step, f"not delivered, the bundle is still in the store and this fetches it. {again}")
+
+
+def _undelivered(draft: Draft) -> list[str]:
+    """Return where the bundle should have arrived and did not, by the names with which people find it."""
+    spec, bundle, delivered = draft.run.spec, draft.status.bundle, draft.condition(ConditionType.DELIVERED)
+    failed = delivered.status is ConditionStatus.FALSE and delivered.reason in _DELIVERY_FAILURES
+    if not failed or not isinstance(spec, RunSpec) or spec.deliver is None:
+        return []
+    arrived = {copy.kind for copy in bundle.delivered} if bundle is not None else set[str]()
+    pvc, oci, found = spec.deliver.pvc, spec.deliver.oci, list[str]()
+    if pvc is not None and "pvc" not in arrived:
+        found.append(f"PersistentVolumeClaim {pvc.claim_name} in namespace {draft.run.ref.namespace}")
+    if oci is not None and "oci" not in arrived:
+        secret = f" with Secret {oci.secret_name}" if oci.secret_name else " without a Secret"
+        found.append(f"registry {oci.repository}{secret}")
+    return found
 
 
 def unsettled(draft: Draft) -> list[str]:

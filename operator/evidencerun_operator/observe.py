@@ -46,6 +46,8 @@ _NODES_SECONDS: Final = 4.0
 _QUEUED_SECONDS: Final = 60.0
 _NODES_PER_NODE_LIST: Final = 200
 _CLASSES_SECONDS: Final = 30.0
+_REPLACING: Final = "--dry-run=client -o yaml | kubectl apply -f -"
+"""How `kubectl create` serves for an object that is there already."""
 
 
 class Observer:
@@ -168,7 +170,7 @@ class Observer:
         if key in binary:
             return b64decode(binary[key])
         keys = ", ".join(sorted([*data, *binary])[:10]) or "none"
-        return Missing(what=f"key {key} of ConfigMap {namespace}/{name} (found: {keys})", fix=fix)
+        return Missing(what=f"key {key} of ConfigMap {namespace}/{name} (found: {keys})", fix=f"{fix} {_REPLACING}")
 
     async def _active(self, run: Run, now: datetime) -> ActiveWorld:
         uid = run.ref.uid

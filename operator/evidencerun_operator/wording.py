@@ -13,6 +13,8 @@ from evidencerun_operator.world import Places
 
 _NOT_IN_A_REMARK: Final = re.compile(r"[^A-Za-z0-9 .,:/_-]+")
 """What a remark may not hold: some shells know no comments at the prompt, and nothing in it may become a command."""
+_REMARK_MAX: Final = 1024
+"""Half of what a command in status may hold; the commands before it are shorter than the other half."""
 
 
 def summary(status: RunStatus, note: str) -> str:
@@ -35,10 +37,19 @@ def wait_command(run: RunRef) -> str:
     return f"kubectl wait -n {run.namespace} evr/{run.name} --for=condition=Complete --timeout=2h"
 
 
-def again_command(run: RunRef, *, first: str) -> str:
-    """Return the command that makes room for the run to be applied again; `first` is what has to be done before it."""
-    remark = _NOT_IN_A_REMARK.sub(" ", f"first {first}. Then delete it and apply it again: a run is immutable")
-    return f"kubectl delete -n {run.namespace} evr/{run.name}   # {remark}"
+def again_command(run: RunRef, *, mend: str, fetch: str = "") -> str:
+    """Return the command that makes room for the run to be applied again; `mend` is what has to be done before that.
+
+    With `fetch` the bundle is fetched by the same command, and nothing is deleted if that fails.
+    """
+    delete = f"kubectl delete -n {run.namespace} evr/{run.name}"
+    return remarked(f"{fetch} && {delete}" if fetch else delete, f"{mend}, then apply it again: a run is immutable")
+
+
+def remarked(command: str, words: str) -> str:
+    """Return the command with words behind a `#`, in which nothing can become a command."""
+    safe = _NOT_IN_A_REMARK.sub(" ", words)
+    return f"{command}   # {safe if len(safe) <= _REMARK_MAX else safe[: _REMARK_MAX - 3] + '...'}"
 
 
 def after_command(run: RunRef, fix: str) -> str:

@@ -114,7 +114,8 @@ def test_a_component_that_is_not_installed(evidence: Evidence, end: Any, tmp_pat
     assert "demo-missing" in ended.report
     assert ended.status["checks"]["failed"] == 1
     step = ended.status["nextAction"]
-    assert step.startswith(f"kubectl delete -n {RUNS} evr/{name}   # first fetch the bundle and mend this: ")
+    fetch = ended.status["bundle"]["fetch"]
+    assert step.startswith(f"{fetch} && kubectl delete -n {RUNS} evr/{name}   # mend this: ")
     assert "check expected-resources failed" in step
 
 

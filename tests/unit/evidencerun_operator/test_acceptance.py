@@ -91,6 +91,10 @@ def test_a_namespace_that_is_not_allowed_is_named_with_the_allowed_ones():
     found = examine(make_run(namespace="elsewhere"), pending_world())
     assert isinstance(found, Rejection)
     assert found.reason == "NamespaceNotAllowed"
+    assert found.fix == (
+        "kubectl delete -n elsewhere evr/demo   # change metadata.namespace to one that is served: evidence, "
+        "then apply it again: a run is immutable"
+    )
     assert "found elsewhere" in found.message
     assert "evidence" in found.message
 

@@ -24,19 +24,25 @@ from evidencerun_operator.status import RunStatus
 from evidencerun_operator.world import Missing, StoreDown
 
 FETCH = "kubectl get --raw /api/v1/x > bundle.tar.gz"
-DELETE = "kubectl delete -n evidence evr/demo   # first "
-THEN = ". Then delete it and apply it again: a run is immutable"
+DELETE = "kubectl delete -n evidence evr/demo   # "
+THEN = ", then apply it again: a run is immutable"
 
 
 def ended(
-    verdict: str, *, sealed: tuple[str, str] = ("True", "Signed"), status=None, finished=("True", "AllRecorded"), **spec
+    verdict: str,
+    *,
+    sealed: tuple[str, str] = ("True", "Signed"),
+    status=None,
+    finished=("True", "AllRecorded"),
+    delivered="NotRequested",
+    **spec,
 ) -> RunStatus:
     """The final status of a run whose work is over and whose objects are gone."""
     plan = make_plan(**spec)
     conditions = [
         ("ChecksFinished", *finished),
         ("Sealed", *sealed),
-        ("Delivered", "False", "NotRequested"),
+        ("Delivered", "True" if delivered == "Delivered" else "False", delivered),
         ("CleanedUp", "True", "NothingLeft"),
     ]
     before = {
@@ -76,7 +82,7 @@ def test_a_bundle_that_the_policy_leaves_unsigned_is_shown():
 
 def test_a_signature_that_did_not_come_is_what_has_to_be_mended():
     step = ended("Passed", sealed=("False", "SigningTimedOut")).next_action
-    assert step == f"{DELETE}fetch the bundle and mend this: the bundle could not be signed{THEN}"
+    assert step == f"{FETCH} && {DELETE}mend this: the bundle could not be signed{THEN}"
 
 
 WHY = {
@@ -134,7 +140,7 @@ WHY = {
 def test_a_bad_verdict_says_what_to_mend_and_that_a_run_is_immutable(name: str):
     verdict, status, why = WHY[name]
     found = ended(verdict, status=status)
-    assert found.next_action == f"{DELETE}fetch the bundle and mend this: {why}{THEN}"
+    assert found.next_action == f"{FETCH} && {DELETE}mend this: {why}{THEN}"
 
 
 def test_the_run_s_own_wishes_and_its_deadline_are_named():
@@ -142,7 +148,7 @@ def test_the_run_s_own_wishes_and_its_deadline_are_named():
     assert "spec.checks leaves checks out" in narrowed.next_action
     nothing = {"nodes": {"targeted": 3, "missing": 3}, "checks": checks(declared=2, passed=0)}
     late = ended("Incomplete", status=nothing, finished=("False", "DeadlineExceeded"))
-    assert late.next_action == f"{DELETE}fetch the bundle and mend this: the deadline was too short{THEN}"
+    assert late.next_action == f"{FETCH} && {DELETE}mend this: the deadline was too short{THEN}"
 
 
 def test_the_summary_of_an_incomplete_run_says_why():
@@ -158,12 +164,12 @@ def test_without_a_bundle_none_is_to_be_fetched():
 
 def test_a_cancelled_run_is_not_cancelled_again():
     step = ended("Cancelled").next_action
-    assert step == f"{DELETE}fetch the bundle and see that the manifest has no spec.cancel{THEN}"
+    assert step == f"{FETCH} && {DELETE}take spec.cancel out of the manifest{THEN}"
 
 
 def test_a_run_that_is_cancelled_before_its_plan_or_whose_spec_is_wrong():
     early = decide(START, make_run(cancel=True), pending_world()).status
-    assert early.next_action == f"{DELETE}see that the manifest has no spec.cancel{THEN}"
+    assert early.next_action == f"{DELETE}take spec.cancel out of the manifest{THEN}"
     wrong = decide(START, make_run(deadline="7h"), pending_world()).status
     assert wrong.next_action == f"{DELETE}mend the manifest{THEN}"
 
@@ -189,7 +195,9 @@ def test_what_others_say_never_becomes_part_of_a_command():
     for verdict in ("ChecksFailed", "Mismatched"):
         step = ended(verdict, status=status).next_action
         command, _, remark = step.partition("   # ")
-        assert shlex.split(command) == ["kubectl", "delete", "-n", "evidence", "evr/demo"]
+        assert command.startswith(f"{FETCH} && ")
+        rest = command.removeprefix(f"{FETCH} && ")
+        assert shlex.split(rest) == ["kubectl", "delete", "-n", "evidence", "evr/demo"]
         assert re.fullmatch(r"[A-Za-z0-9 .,:/_-]+", remark)
 
 
@@ -209,3 +217,65 @@ def test_nodes_that_had_not_reported_before_a_cancel_are_counted():
 def test_a_cancel_before_any_node_was_counted():
     found = condition_of(ended("Cancelled"), "NodesReported")
     assert (found.status, found.message) == ("False", "the run ended before")
+
+
+CLAIM = "PersistentVolumeClaim evidence in namespace evidence"
+REGISTRY = "registry registry.example.com/team/evidence with Secret push"
+DELIVER = {
+    "pvc": {"claimName": "evidence"},
+    "oci": {"repository": "registry.example.com/team/evidence", "secretName": "push"},
+}
+
+
+@pytest.mark.parametrize("reason", ["DeliveryFailed", "DeliveryTimedOut"])
+@pytest.mark.parametrize("verdict", ["Passed", "FingerprintOnly"])
+def test_good_evidence_that_was_not_delivered_is_fetched_and_the_place_is_named(verdict: str, reason: str):
+    step = ended(verdict, delivered=reason, deliver=DELIVER).next_action
+    command, _, remark = step.partition("   # ")
+    assert command == ended(verdict).next_action
+    assert remark == (
+        "not delivered, the bundle is still in the store and this fetches it. to have it delivered: "
+        f"mend {CLAIM} and {REGISTRY}, kubectl delete -n evidence evr/demo, apply it again"
+    )
+
+
+def test_an_undelivered_bundle_without_a_signature_is_shown_and_the_place_is_named():
+    step = ended("Passed", sealed=("False", "Unsigned"), delivered="DeliveryFailed", deliver=DELIVER).next_action
+    assert step.startswith(f"{FETCH} && evr show bundle.tar.gz   # not delivered, ")
+
+
+def test_only_the_place_where_nothing_arrived_is_named():
+    bundle = {"archiveDigest": "sha256:" + "a" * 64, "fetch": FETCH, "delivered": [{"kind": "pvc", "ref": "x"}]}
+    step = ended("Passed", delivered="DeliveryFailed", status={"bundle": bundle}, deliver=DELIVER).next_action
+    assert f": mend {REGISTRY}, " in step
+    assert CLAIM not in step
+
+
+def test_a_registry_without_a_secret_is_said_to_have_none():
+    deliver = {"oci": {"repository": "registry.example.com/team/evidence"}}
+    step = ended("Passed", delivered="DeliveryFailed", deliver=deliver).next_action
+    assert "mend registry registry.example.com/team/evidence without a Secret, " in step
+
+
+def test_a_bad_verdict_names_a_failed_delivery_beside_its_reasons():
+    step = ended("NotReady", delivered="DeliveryFailed", deliver=DELIVER).next_action
+    why = f"the readiness constraints do not hold, not delivered to {CLAIM}, not delivered to {REGISTRY}"
+    assert step == f"{FETCH} && {DELETE}mend this: {why}{THEN}"
+    step = ended("Cancelled", delivered="DeliveryFailed", deliver={"pvc": DELIVER["pvc"]}).next_action
+    assert step == f"{FETCH} && {DELETE}take spec.cancel out of the manifest, mend {CLAIM}{THEN}"
+
+
+def test_a_delivery_that_worked_is_not_mended():
+    assert ended("Passed", delivered="Delivered", deliver=DELIVER).next_action == ended("Passed").next_action
+
+
+def test_the_longest_remark_still_fits_into_status():
+    status = {"match": {"overall": "mismatched", "dimensions": [dimension(c * 253, "mismatched") for c in "abc"]}}
+    deliver = {
+        "pvc": {"claimName": "c" * 253},
+        "oci": {"repository": "r.example/" + "r" * 245, "secretName": "s" * 253},
+    }
+    step = ended("Mismatched", status=status, delivered="DeliveryFailed", deliver=deliver).next_action
+    assert step.startswith(f"{FETCH} && {DELETE}mend this: aaa")
+    assert step.endswith("...")
+    assert len(step.partition("   # ")[2]) == 1024

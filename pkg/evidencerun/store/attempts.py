@@ -26,7 +26,8 @@ from evidencerun.store.log_file import read_log
 from evidencerun.store.pod_log import Gone, LogFollower, Seen
 from evidencerun.store.refusals import conflict
 from evidencerun.store.runs import Run
-from evidencerun.validation.outcome import judge, without_image
+from evidencerun.validation.duration import parse_duration
+from evidencerun.validation.outcome import judge, over_time, ran_over, without_image
 from evidencerun.validation.storeapi import (
     AttemptRequest,
     AttemptState,
@@ -214,6 +215,9 @@ class Attempts:
         uploaded = run.folder.result_names(entry.key)
         text = attempt_log(run, entry, log.dropped)[-_TAIL_READ:].decode("utf-8", "replace")
         outcome = judge(ending, log_tail=text, uploaded=uploaded)
+        planned = run.catalog.get((entry.check, entry.phase))
+        if planned is not None and ran_over(ending, parse_duration(planned.timeout)):
+            outcome = over_time(outcome)
         if not image_digest(ending.image_id):
             outcome = without_image(outcome)
         return Judged(

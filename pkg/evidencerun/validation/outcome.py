@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -207,11 +208,42 @@ def without_image(outcome: CheckOutcome) -> CheckOutcome:
     )
 
 
-def ending_contradiction(ending: ContainerEnding, status: CheckStatus, reason: str, *, image_known: bool) -> str:
+def ran_over(ending: ContainerEnding, timeout: float) -> bool:
+    """Return whether a container ran longer than its check's `timeout` in seconds.
+
+    The kubelet counts from the pod's start, pulls included, and is therefore given more; it dates in whole seconds, so
+    that one second proves nothing.
+    """
+    try:
+        ran = datetime.fromisoformat(ending.finished_at) - datetime.fromisoformat(ending.started_at)
+    except (ValueError, TypeError):
+        return False
+    return ran.total_seconds() > timeout + 1
+
+
+def over_time(outcome: CheckOutcome) -> CheckOutcome:
+    """Return what an attempt amounts to that ended by itself, but after its time: nothing that it says counts."""
+    if outcome.status not in CLAIMS:
+        return outcome
+    said = f": {outcome.message}" if outcome.message else ""
+    return replace(
+        outcome,
+        status=CheckStatus.OTHER,
+        reason=Reason.TIMEOUT,
+        message=f"{_SENTENCES[Reason.TIMEOUT]}{said}"[: limits.TERMINATION_MESSAGE_MAX],
+    )
+
+
+def ending_contradiction(
+    ending: ContainerEnding, status: CheckStatus, reason: str, *, image_known: bool, over: bool = False
+) -> str:
     """Return why an attempt that ended like this cannot have this outcome; empty if it can.
 
-    What `judge` reads in log and message is not asked for, so that it can be asked of a bundle without them.
+    What `judge` reads in log and message is not asked for, so that it can be asked of a bundle without them. `over`
+    says that it ran longer than its check may.
     """
+    if over and status in CLAIMS:
+        return "it ran longer than its limit"
     if not image_known and status in CLAIMS:
         return "its container ran, and the digest of its image is not known"
     if reason == Reason.IMAGE_UNKNOWN and (image_known or not began(ending)):
@@ -220,7 +252,7 @@ def ending_contradiction(ending: ContainerEnding, status: CheckStatus, reason: s
         return "its container started, and its reason says that it did not"
     disturbed = ending.signal or ending.reason not in _BY_ITSELF
     by_code = None if disturbed else {0: CheckStatus.PASSED, 1: CheckStatus.FAILED}.get(ending.exit_code or 0)
-    if ending.exit_code is None or not image_known:
+    if ending.exit_code is None or not image_known or over:
         by_code = None
     match status:
         case CheckStatus.PENDING:

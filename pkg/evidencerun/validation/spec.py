@@ -218,6 +218,7 @@ class CatalogEntry(SpecModel):
     phase: Phase
     image: Image
     timeout: Duration = "5m"
+    """How long the container may run; what it says after that does not count. Its pod is ended 30 s later."""
     rights: Rights = Rights.NONE
     scope: Scope = Scope.CLUSTER
     exclusive: Annotated[str, Field(max_length=63)] = "none"

@@ -21,7 +21,8 @@ from evidencerun.bundle.redaction import REPLACED
 from evidencerun.ctrf.redact import published_extra, published_provenance
 from evidencerun.recipe import Recipe
 from evidencerun.snapshot.nodes import NodeEntry
-from evidencerun.validation.outcome import began, ending_contradiction
+from evidencerun.validation.duration import parse_duration
+from evidencerun.validation.outcome import began, ending_contradiction, ran_over
 from evidencerun.validation.plan import PlannedCheck
 from evidencerun.validation.plan_rules import check_faults
 from evidencerun.validation.spec import Redaction
@@ -129,6 +130,7 @@ def _check(record: RunRecord, check: CheckRun, planned: PlannedCheck) -> None:
     if published_provenance(check.provenance, Counter()) != check.provenance:
         contradiction(f"{where} provenance", "it holds what is never published")
     image = planned.entry.image if planned.entry else ""
+    timeout = parse_duration(planned.entry.timeout) if planned.entry else 0
     foreign = image != record.plan.images.evidencerun
     redacted = record.plan.policy_spec.redaction is not Redaction.NONE
     if check.attempts and check.message and foreign and redacted:
@@ -137,11 +139,11 @@ def _check(record: RunRecord, check: CheckRun, planned: PlannedCheck) -> None:
     if redacted and not all(REPLACED.fullmatch(number.node) for number in measured):
         contradiction(f"{where} measurements", "a node's name stands in them that the redaction replaces")
     for attempt in check.attempts:
-        if why := _attempt_fault(attempt, image):
+        if why := _attempt_fault(attempt, image, timeout):
             contradiction(f"{where} attempt {attempt.attempt}", why)
 
 
-def _attempt_fault(attempt: AttemptRun, image: str) -> str:
+def _attempt_fault(attempt: AttemptRun, image: str, timeout: float) -> str:
     ending = ending_of(attempt)
     if attempt.image != image:
         return "it ran another image than the policy's"
@@ -162,7 +164,8 @@ def _attempt_fault(attempt: AttemptRun, image: str) -> str:
     if attempt.state is not AttemptState.ENDED:
         ended = attempt.status is not CheckStatus.PENDING or attempt.reason
         return "it has an outcome and had not ended" if ended else ""
-    return ending_contradiction(ending, attempt.status, attempt.reason, image_known=bool(attempt.image_digest))
+    known, over = bool(attempt.image_digest), ran_over(ending, timeout)
+    return ending_contradiction(ending, attempt.status, attempt.reason, image_known=known, over=over)
 
 
 def _shows_identifiers(entry: NodeEntry) -> bool:

@@ -275,6 +275,15 @@ async def test_a_check_that_is_being_killed_has_not_passed(rig: Any, kubelet: An
     assert (view["status"], view["reason"]) == ("other", reason)
 
 
+async def test_a_check_that_passes_after_its_time_has_not_passed(rig: Any, kubelet: Any) -> None:
+    pod = await _begun(rig, kubelet)
+    kubelet.end(pod, 0)
+    (state,) = [one["state"] for one in pod["status"]["containerStatuses"] if one["name"] == "validator"]
+    state["terminated"]["finishedAt"] = "2026-11-25T00:00:00Z"
+    view = (await _post(rig, "ended", pod=_ref(pod)))[1]
+    assert (view["status"], view["reason"]) == ("other", "timeout")
+
+
 async def test_the_last_upload_is_awaited(rig: Any, kubelet: Any) -> None:
     pod = await _begun(rig, kubelet)
     kubelet.end(pod, 0, sidecar_over=False)

@@ -13,6 +13,8 @@ from evidencerun.validation.outcome import (
     began,
     ending_contradiction,
     judge,
+    over_time,
+    ran_over,
     reserved_lines,
     shown_reason,
     visible_lines,
@@ -148,6 +150,28 @@ def test_what_was_no_word_of_the_check_stays_what_it_was():
         assert without_image(judge(ending)) == judge(ending)
     never = ContainerEnding(reason="NeverStarted")
     assert ending_contradiction(never, CheckStatus.OTHER, "image-unknown", image_known=False)
+
+
+@pytest.mark.parametrize(
+    ("finished", "over"), [("06:00:05", False), ("06:00:06", False), ("06:00:07", True), ("", False)]
+)
+def test_the_limit_counts_from_the_containers_start_in_the_kubelets_whole_seconds(finished, over):
+    moment = f"2026-11-24T{finished}Z" if finished else ""
+    ending = ContainerEnding(exit_code=0, started_at="2026-11-24T06:00:00Z", finished_at=moment)
+    assert ran_over(ending, 5) is over
+    assert not ran_over(ending.model_copy(update={"started_at": ""}), 5)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_what_a_check_says_after_its_time_does_not_count(code):
+    ending = ended(code, "Error", "its words")
+    told, late = judge(ending), over_time(judge(ending))
+    assert (late.status, late.reason) == (CheckStatus.OTHER, Reason.TIMEOUT)
+    assert late.message == "ran into its time limit: its words"
+    assert ending_contradiction(ending, late.status, late.reason, image_known=True, over=True) == ""
+    assert ending_contradiction(ending, told.status, told.reason, image_known=True, over=True)
+    killed = judge(ended(137, "OOMKilled"))
+    assert over_time(killed) == killed
 
 
 @given(

@@ -166,6 +166,7 @@ RUN_LIES = {
     "a container of an image that nobody knows": on_attempt(imageId="", imageDigest=""),
     "an image that is known and called unknown": on_attempt(status="other", reason="image-unknown", exitCode=137),
     "a duration": on_attempt(duration=1),
+    "a pass after its time": on_attempt(finishedAt="2026-09-21T10:02:02Z", duration=86_402_000),
     "a log without a digest": on_log(sha256=""),
     "a digest without a log": on_log(size=0),
     "a log that is not whole for no reason": on_log(complete=False),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evidencerun import limits
-from evidencerun.canonical import canonical_yaml, parse_yaml
+from evidencerun.canonical import YamlLimits, canonical_yaml, parse_yaml
 from evidencerun.errors import InputError
 
 REFUSED = {
@@ -90,6 +90,31 @@ def test_value_of_a_scalar(spelling: str) -> None:
     assert isinstance(found, list)
     assert found == [expected]
     assert type(found[0]) is type(expected)
+
+
+@pytest.mark.parametrize("text", ["'<<': 1\n", '"<<": 1\n'])
+def test_a_merge_key_in_quotes_is_a_key(text: str) -> None:
+    assert parse_yaml(text.encode(), what="x") == {"<<": 1}
+
+
+def test_the_length_of_a_text_counts_bytes() -> None:
+    assert parse_yaml("é\n".encode(), what="x", max_scalar=2) == "é"
+    with pytest.raises(InputError) as caught:
+        parse_yaml("éé\n".encode(), what="x", max_scalar=3)
+    assert caught.value.code == "E1110"
+
+
+def test_a_question_mark_outside_of_brackets_is_text() -> None:
+    assert parse_yaml(b"a?b\n", what="x") == "a?b"
+    assert parse_yaml(b"a: b?c\n", what="x") == {"a": "b?c"}
+
+
+def test_keys_within_keys_are_nested() -> None:
+    document = b"? [[a]]\n: b\n"
+    assert canonical_yaml(document, bounds=YamlLimits(max_depth=3)) == document
+    with pytest.raises(InputError) as caught:
+        canonical_yaml(document, bounds=YamlLimits(max_depth=2))
+    assert caught.value.code == "E1108"
 
 
 def test_a_number_of_many_digits_is_read_up_to_a_limit() -> None:

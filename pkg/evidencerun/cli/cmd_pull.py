@@ -108,11 +108,12 @@ def _sealed_bundle(run: dict[str, Any], namespace: str) -> dict[str, Any]:
     if bundle.get("archiveDigest"):
         return bundle
     name, over = run["metadata"]["name"], is_complete(run)
+    option = "-n" if over else "--wait -n"
     raise InputError(
         "E1405",
         f"run {namespace}/{name} has no sealed bundle",
         why=f"it ended as {status.get('verdict')}" if over else f"it is still {status.get('phase') or 'Pending'}",
-        fix=f"evr status -n {namespace} {name} --wait",
+        fix=f"evr status {option} {namespace} {name}",
     )
 
 

@@ -117,21 +117,22 @@ def test_a_run_that_does_not_exist_is_a_wrong_call_that_names_those_that_do(evr_
 
 
 @pytest.mark.parametrize(
-    ("status", "cause"),
+    ("status", "cause", "fix"),
     [
-        ({"phase": "Checking"}, "it is still Checking"),
-        ({}, "it is still Pending"),
+        ({"phase": "Checking"}, "it is still Checking", "evr status --wait -n evidence run-1"),
+        ({}, "it is still Pending", "evr status --wait -n evidence run-1"),
         (
             {"phase": "Finished", "verdict": "Rejected", "conditions": [{"type": "Complete", "status": "True"}]},
             "it ended as Rejected",
+            "evr status -n evidence run-1",
         ),
     ],
 )
-def test_a_run_without_a_bundle_says_whether_one_may_come(evr_pull, capsys, status, cause):
+def test_a_run_without_a_bundle_says_whether_one_may_come(evr_pull, capsys, status, cause, fix):
     assert evr_pull(run_with(**status)) == Exit.USAGE
     shown = capsys.readouterr().err
     assert cause in shown
-    assert shown.endswith("fix:   evr status -n evidence run-1 --wait\n")
+    assert shown.endswith(f"fix:   {fix}\n")
 
 
 def test_a_bundle_that_the_store_has_no_more(evr_pull, tmp_path, capsys):

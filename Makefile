@@ -83,12 +83,17 @@ cluster-up: ## bring up a Kubernetes cluster on this machine (NODES=3, CLUSTER=l
 cluster-down: ## end the cluster and leave nothing behind
 	@$(CLUSTER_COMMAND) down
 
+.PHONY: cluster-not-foreign
+cluster-not-foreign:
+	@# Exit code 3: another checkout's. Asked before anything that takes minutes.
+	@words=$$($(CLUSTER_COMMAND) status 2>&1 >/dev/null) || { [ $$? -ne 3 ] || { echo "$$words" >&2; exit 3; }; }
+
 .PHONY: install-local
-install-local: $(STAMP) ## build the images, load them into the cluster, install the chart there
+install-local: cluster-not-foreign $(STAMP) ## build the images, load them into the cluster, install the chart there
 	@$(BIN)/python deploy/demo/demo.py install
 
 .PHONY: demo
-demo: $(STAMP) ## everything: cluster, install, run, signed bundle below build/demo, verified
+demo: cluster-not-foreign $(STAMP) ## everything: cluster, install, run, signed bundle below build/demo, verified
 	@$(BIN)/python deploy/demo/demo.py
 
 # --- tests --------------------------------------------------------------------------------------------------------

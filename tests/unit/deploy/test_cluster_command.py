@@ -58,6 +58,34 @@ def test_the_words_of_a_cluster_that_refuses_are_shown(
     assert re.search(r"error: another checkout\ndemo: exit code 3: .*cluster up --nodes", shown.err), shown.err
 
 
+def test_the_demo_keeps_the_notes_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They lead to quickstart.yaml, whose component has an image that these nodes cannot pull."""
+    called: list[list[str]] = []
+    monkeypatch.setattr(installation, "call", lambda words, **_: called.append([str(word) for word in words]))
+    monkeypatch.setattr(installation, "values", dict)
+    installation.install({})
+    (helm,) = (words for words in called if words[0] == "helm")
+    assert "--hide-notes" in helm
+
+
+@pytest.mark.parametrize("target", ["demo", "install-local"])
+@pytest.mark.parametrize(("code", "refused"), [(3, True), (1, False), (0, False)])
+def test_whose_cluster_it_is_is_asked_before_anything_is_installed(
+    repository: Path, tmp_path: Path, target: str, code: int, refused: bool
+) -> None:
+    program, python = tmp_path / "cluster", tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho states\necho error: another checkout >&2\nexit {code}\n", encoding="ascii")
+    python.write_text("#!/bin/sh\necho installing >&2\nexit 1\n", encoding="ascii")
+    for path in (program, python):
+        path.chmod(0o755)
+    words = ["make", target, f"CLUSTER_COMMAND={program}", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(words, cwd=repository, capture_output=True, text=True)
+    assert done.returncode
+    assert done.stdout == ""
+    assert ("error: another checkout" in done.stderr) == refused
+    assert ("installing" in done.stderr) != refused
+
+
 def test_help_names_every_command(repository: Path) -> None:
     done = subprocess.run([repository / "deploy/local/cluster", "--help"], capture_output=True, text=True)
     assert done.returncode == 0

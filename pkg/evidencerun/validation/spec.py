@@ -31,7 +31,12 @@ class SpecModel(BaseModel):
     """camelCase on the wire, frozen, lenient to unknown members."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="ignore", frozen=True
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
 
@@ -92,14 +97,18 @@ class PvcDelivery(SpecModel):
 
     claim_name: ObjectName
     path: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9][-A-Za-z0-9._/]*$")] = "runs"
+    """Folder in the volume; each run gets one of its own below it."""
 
 
 class OciDelivery(SpecModel):
     """An OCI repository, with a registry Secret in the run's own namespace."""
 
     repository: Annotated[str, Field(min_length=3, max_length=255)]
+    """Registry and repository without a tag, such as registry.example.com/team/evidence."""
     secret_name: ObjectName | None = None
+    """A Secret of type kubernetes.io/dockerconfigjson in the run's namespace; its key ca.crt names a CA of your own."""
     plain_http: Annotated[bool, Field(alias="plainHTTP")] = False
+    """Talk to the registry without TLS."""
 
 
 class Delivery(SpecModel):
@@ -129,6 +138,7 @@ class RunSpec(SpecModel):
         "2h"
     )
     logs: LogsMode = LogsMode.SEPARATE
+    """separate: an archive beside the bundle, bound by its digest; bundled: inside the bundle."""
     deliver: Delivery | None = None
     cancel: Annotated[bool, Field(description="true ends the run; what is known by then is sealed.")] = False
 
@@ -156,17 +166,21 @@ class Pool(SpecModel):
 
     name: Name
     node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
+    """Labels that a node of this pool has; empty means every node."""
     tolerations: Annotated[list[Toleration], Field(max_length=16)] = []
     access: Access = Access.AUTO
+    """auto takes the RuntimeClass of the vendor if there is one; pciOnly reads PCI and sysfs only."""
     privileged: bool = False
+    """Whether auto may run the probe privileged."""
     fallback: bool = False
-    """Used only if no other pool has a node."""
+    """Used only if no other pool has a node, so that a cluster without GPUs gets evidence too."""
 
 
 class PolicyLimits(SpecModel):
     """Upper bounds that a run cannot exceed."""
 
     max_nodes: Annotated[int, Field(ge=1, le=NODES_MAX)] = NODES_MAX
+    """Target nodes that a run may have at most."""
     max_deadline: Annotated[Duration, Field(description="Greatest deadline that a run may ask for.")] = "6h"
     max_concurrent_runs: Annotated[
         int, Field(ge=1, le=100, description="Runs at work at the same time; others wait.")
@@ -174,7 +188,9 @@ class PolicyLimits(SpecModel):
     probe: Duration = "10m"
     """From Planned until every target node has reported; stragglers are named then."""
     seal: Duration = "15m"
+    """For assembling and signing, after the deadline too; then the bundle stays unsigned."""
     deliver: Duration = "15m"
+    """For copying the bundle; it stays in the store in any case."""
 
 
 class Retention(SpecModel):
@@ -217,14 +233,18 @@ class CatalogEntry(SpecModel):
     name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
     phase: Phase
     image: Image
+    """With its digest; what the kubelet really ran is recorded beside it."""
     timeout: Duration = "5m"
     """How long the container may run; what it says after that does not count. Its pod is ended 30 s later."""
     rights: Rights = Rights.NONE
+    """none: no API token; aicr-read: the chart's read-only role; aicr-wide: what AICR's own validators ask for."""
     scope: Scope = Scope.CLUSTER
     exclusive: Annotated[str, Field(max_length=63)] = "none"
-    """Checks with the same value other than `none` never run at the same time."""
+    """Checks with the same value other than `none` never run at the same time within a run."""
     mandatory: bool = False
+    """A run in which it is skipped is Incomplete."""
     retries: Annotated[int, Field(ge=0, le=ATTEMPTS_MAX - 1)] = 0
+    """Further attempts after one that did not pass; all of them are recorded."""
     args: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=32)] = []
     env: Annotated[list[EnvVar], Field(max_length=32)] = []
     resources: Resources = Resources()
@@ -259,5 +279,7 @@ class PolicySpec(SpecModel):
     limits: PolicyLimits = PolicyLimits()
     retention: Retention = Retention()
     catalog: Annotated[list[CatalogEntry], Field(max_length=CATALOG_MAX)] = []
+    """The checks that runs may choose from by name."""
     redaction: Redaction = Redaction.MINIMAL
+    """minimal replaces identifiers of nodes and the messages of foreign checks; none publishes all."""
     signing: Signing = Signing()

@@ -45,13 +45,16 @@ def test_references_are_taken_apart_and_nothing_is_filled_in(text, repository, t
     assert (found.repository, found.tag, found.digest) == (repository, tag, digest)
 
 
-def built(images):
+WEB = DeployedComponent(name="web")
+
+
+def built(images, *, components=(WEB,)):
     return build_bom(
         recipe_name="r",
         producer_version="1",
         run_uri="urn:x",
         timestamp="2026-09-20T10:00:00Z",
-        components=[DeployedComponent(name="web")],
+        components=components,
         images=images,
     )
 
@@ -73,3 +76,9 @@ def test_a_name_that_no_registry_has_has_no_package_url(name):
     data, _ = built([SeenImage(image=name, image_id="", role="workload")])
     container = next(part for part in json.loads(data)["components"] if part["type"] == "container")
     assert "purl" not in container
+
+
+def test_a_recipe_without_components_is_nothing_that_the_library_warns_of():
+    data, count = built([SeenImage(image="i:1", image_id=f"i@{DIGEST}", role="check")], components=())
+    assert count == 1
+    assert container_digests(data)["check"] == {DIGEST}

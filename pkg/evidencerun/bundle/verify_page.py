@@ -69,8 +69,8 @@ done
 [ -z "$wrong" ] || { echo "WRONG:$wrong"; (exit 1); }
 ```
 
-7. What the run says of itself. The verdict is `Passed` only if everything that was declared ran, nothing failed and the
-   cluster is what the recipe asks for:
+7. What the run says of itself. The verdict is `Passed` only if at least one declared check passed, none failed or ended
+   otherwise, only optional ones were skipped, enough nodes reported and nothing observed contradicts the recipe:
 
 ```sh
 jq '{verdict, counts, nodes: (.nodes | {targeted, reported, coverageMet}), match: .match.overall, trust}' run.json

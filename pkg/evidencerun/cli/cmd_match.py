@@ -73,10 +73,13 @@ def match(recipe: Path, snapshot: Path, nodes: Path | None, output: str) -> int:
 
 def _lines(result: MatchResult) -> Iterator[str]:
     from evidencerun.bundle.escape import plain_text
+    from evidencerun.fingerprint.match import Outcome
 
     yield f"{'DIMENSION':<12} {'RECIPE':<14} {'OUTCOME':<26} OBSERVED"
     for row in result.dimensions:
         asked, seen = plain_text(row.recipe), plain_text(row.observed)
         yield f"{row.name:<12} {asked:<14} {row.describe():<26} {seen}"
     simulated = " (synthetic: the hardware looks simulated)" if result.synthetic else ""
-    yield f"{result.overall}: {_SENTENCES[result.overall]}{simulated}"
+    hidden = ", ".join(row.name for row in result.dimensions if row.outcome is Outcome.NOT_OBSERVABLE)
+    limit = f" in all that can be observed; not observable: {hidden}" if hidden and result.overall == "matched" else ""
+    yield f"{result.overall}: {_SENTENCES[result.overall]}{limit}{simulated}"

@@ -79,7 +79,8 @@ VERDICT_EXITS: dict[str, Exit] = {
 _OF_VERIFY = (
     "Without --wait they exit with 0 as soon as the question is answered, whatever the answer is.",
     "evr verify exits with the code of the first question that is answered no, so a bundle of a run that was",
-    "cancelled, not ready or only a fingerprint is 11: authentic, and nothing has passed.",
+    "cancelled, not ready or only a fingerprint is 11: authentic, and nothing has passed. Question 4 (complete) comes",
+    "before 5 (passed): a run with failed and with unfinished checks is 11, although its verdict is ChecksFailed.",
 )
 
 

@@ -42,9 +42,11 @@ def match_sentence(match: MatchResult) -> str:
     """Return what a comparison shows that does not contradict the recipe."""
     if match.overall is Overall.NOT_ASKED:
         return "the recipe asks for nothing that can be observed on a cluster"
-    if match.synthetic:
-        return "the cluster is what the recipe asks for (synthetic: the hardware is simulated)"
-    return "the cluster is what the recipe asks for"
+    sentence = "the cluster is what the recipe asks for"
+    hidden = [row.name for row in match.dimensions if row.outcome is Outcome.NOT_OBSERVABLE]
+    if hidden:
+        sentence += f" in all that can be observed; not observable: {', '.join(hidden)}"
+    return f"{sentence} (synthetic: the hardware is simulated)" if match.synthetic else sentence
 
 
 def disclosures(record: RunRecord, match: MatchResult) -> list[str]:

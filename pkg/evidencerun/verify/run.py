@@ -17,7 +17,7 @@ from evidencerun.attest.keys import PublicKey, load_public_key
 from evidencerun.canonical import RecipePredicate, canonical_recipe_digest, canonical_yaml
 from evidencerun.errors import Error, EvidenceError, InputError
 from evidencerun.recipe import load_recipe
-from evidencerun.validation.storeapi import CheckStatus, Verdict
+from evidencerun.validation.storeapi import CheckCounts, CheckStatus, Verdict
 from evidencerun.verify.claims import disclosures, hardware_claim, match_sentence, not_derived, warnings
 from evidencerun.verify.duties import DutiesResult, verify_unsigned
 from evidencerun.verify.questions import Interrogation
@@ -146,8 +146,8 @@ def _complete(asked: Interrogation, duties: DutiesResult, _: Demands) -> None:
     record, end = duties.record, duties.derived.conclusion
     nodes, counts = record.nodes, end.counts
     numbers = (
-        f"{counts.executed} of {counts.declared} declared checks ran, {counts.skipped} skipped, "
-        f"{nodes.reported} of {nodes.targeted} nodes reported, {counts.attempts} attempts"
+        f"{_ends(counts)}, of {counts.declared} declared; {counts.executed} executed (a container started); "
+        f"{nodes.reported} of {nodes.targeted} nodes reported; attempts: {counts.attempts}"
     )
     reasons = list(end.incomplete)
     if end.verdict is Verdict.NOT_READY:
@@ -159,6 +159,11 @@ def _complete(asked: Interrogation, duties: DutiesResult, _: Demands) -> None:
         asked.no(Outcome.INCOMPLETE, "E2401", numbers, *reasons, *_failed(duties))
     else:
         asked.yes(numbers)
+
+
+def _ends(counts: CheckCounts) -> str:
+    numbers = {name: getattr(counts, name) for name in ("passed", "failed", "skipped", "other")}
+    return ", ".join(f"{count} {name}" for name, count in numbers.items() if count) or "no check"
 
 
 def _unmet(duties: DutiesResult) -> list[str]:

@@ -60,6 +60,7 @@ def test_every_code_is_explained(capsys: pytest.CaptureFixture[str]):
     assert set(exits.MEANINGS) == set(exits.Exit)
     for code in exits.Exit:
         assert f"{int(code):>4}  {code.name}" in printed
+    assert "a run with failed and with unfinished checks is 11, although its verdict is ChecksFailed" in printed
 
 
 def test_no_advice_is_empty_or_says_that_there_is_none():

@@ -24,6 +24,7 @@ def files(cluster, tmp_path):
         "good": {"service": "kind", "accelerator": "none"},
         "wrong": {"service": "eks"},
         "open": {},
+        "intent": {"service": "kind", "intent": "training"},
         "counted": {"service": "kind", "accelerator": "none", "nodes": 2},
     }
     for name, criteria in recipes.items():
@@ -81,6 +82,14 @@ def test_the_exit_code_says_the_outcome(files, capsys, recipe, code, overall):
     assert json.loads(capsys.readouterr().out)["overall"] == overall
     assert run(arguments) == code
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{overall}: ")
+
+
+def test_a_match_says_what_nobody_can_observe(files, capsys):
+    arguments = [str(files / "snapshot.yaml"), "--nodes", str(files / "nodes.json")]
+    assert run(["match", str(files / "intent.yaml"), *arguments]) == 0
+    assert " in all that can be observed; not observable: intent" in capsys.readouterr().out.splitlines()[-1]
+    assert run(["match", str(files / "good.yaml"), *arguments]) == 0
+    assert "not observable" not in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_without_the_nodes_nothing_is_known_about_accelerators(files, capsys):

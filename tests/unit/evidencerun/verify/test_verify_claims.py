@@ -70,6 +70,12 @@ def test_what_nobody_can_observe_is_said_to_be_asked_for(judge, composed_run):
     recipe = composed_run.recipe.replace(b"os: ubuntu", b"os: ubuntu, intent: training")
     found = question(judge(composed_run.with_changes(recipe=recipe)), QuestionId.PASSED)
     assert found.lines == ["asked for and not observable: intent training"]
+    assert found.detail.endswith("recipe asks for in all that can be observed; not observable: intent")
+
+
+def test_the_numbers_say_how_checks_ended_and_how_many_containers_started(judge, composed_run):
+    found = question(judge(composed_run), QuestionId.COMPLETE)
+    assert found.detail.startswith("2 passed, of 2 declared; 2 executed (a container started); ")
 
 
 def test_a_match_of_simulated_hardware_is_called_synthetic(judge, composed_run, compose_node):

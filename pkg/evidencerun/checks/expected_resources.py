@@ -83,7 +83,10 @@ def inspect(components: Sequence[Component], reader: ObjectReader) -> Inspection
 
 
 def judge(inspection: Inspection) -> CheckResult:
-    """Return the verdict: passed only if there was something to look at and all of it is ready."""
+    """Return the verdict: passed only if there was something to look at and all of it is ready.
+
+    Failed only if something is known not to be ready; what merely cannot be judged ends as other.
+    """
     findings = inspection.findings
     if not findings:
         return skipped("nothing-declared", "the recipe has no enabled component")
@@ -92,9 +95,12 @@ def judge(inspection: Inspection) -> CheckResult:
     if not bad:
         message = f"all {len(findings)} expected objects are ready"
         return CheckResult(status=Ending.PASSED, message=message, lines=lines)
-    head = f"{len(bad)} of {len(findings)} expected objects are not ready"
-    message = "\n".join([head, *(f"- {finding.text()}" for finding in bad)])
-    return CheckResult(status=Ending.FAILED, message=message, lines=lines)
+    unknown = sum(finding.outcome is Outcome.CANNOT_JUDGE for finding in bad)
+    known = len(bad) - unknown
+    heads = [f"{known} of {len(findings)} expected objects are not ready"] if known else []
+    heads += [f"{unknown} of {len(findings)} expected objects cannot be judged"] if unknown else []
+    message = "\n".join(["; ".join(heads), *(f"- {finding.text()}" for finding in bad)])
+    return CheckResult(status=Ending.FAILED if known else Ending.OTHER, message=message, lines=lines)
 
 
 def details(inspection: Inspection) -> dict[str, Any]:

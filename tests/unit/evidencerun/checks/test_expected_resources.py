@@ -272,9 +272,19 @@ def test_other_kinds(kind: str, obj: Object, ready: bool) -> None:
 def test_kinds_that_cannot_be_judged_do_not_pass(kind: str, words: str) -> None:
     cluster = FakeCluster([namespace()])
     result = judge(inspect([component(ExpectedResource(kind=kind, name="x"))], cluster))
-    assert result.status is Ending.FAILED
+    assert result.status is Ending.OTHER
+    assert result.message.startswith("1 of 2 expected objects cannot be judged\n")
+    assert f"{kind} demo/x" in result.message
     assert words in result.message
     assert not [path for path in cluster.asked if "secrets" in path]
+
+
+def test_a_missing_object_fails_the_check_beside_one_that_cannot_be_judged() -> None:
+    wanted = [ExpectedResource(kind=kind, name="x") for kind in ("Secret", "ConfigMap")]
+    result = judge(inspect([component(*wanted)], FakeCluster([namespace()])))
+    assert result.status is Ending.FAILED
+    head = "1 of 3 expected objects are not ready; 1 of 3 expected objects cannot be judged"
+    assert result.message.splitlines()[0] == head
 
 
 def test_a_namespaced_kind_without_namespace_cannot_be_judged() -> None:

@@ -6,6 +6,7 @@ catalog has.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +17,7 @@ from evidencerun.recipe.criteria_values import KNOWN
 from evidencerun.recipe.known_checks import KNOWN_CHECKS
 from evidencerun.recipe.model import ANY, PhasePlan, Recipe
 
+_MISTYPED = re.compile(r"=(?P<sign>[<>])\s*(?P<rest>\S.*)")
 GATE = "constraints"
 """Field path of the readiness gate's constraints."""
 
@@ -34,6 +36,7 @@ class Rule(StrEnum):
     UNKNOWN_PATH = "unknown-path"
     UNFILLED_PATH = "unfilled-path"
     UNCOMPARABLE = "uncomparable"
+    MISTYPED_OPERATOR = "mistyped-operator"
     IGNORED_SUFFIX = "ignored-suffix"
     COARSE_VERSION = "coarse-version"
     REPEATED_CONSTRAINT = "repeated-constraint"
@@ -156,6 +159,11 @@ def _versions(where: str, constraint: Constraint) -> Iterator[Finding]:
     for term in rule.terms:
         if term.operator.ordered:
             yield from _ordered_term(where, term)
+        elif term.value[0] in "><=~":
+            # The parser has taken `=` for the operator of `=> 1.30`, and the rest for a text.
+            found = _MISTYPED.fullmatch(constraint.value.strip())
+            hint = f"did you mean {found['sign']}= {found['rest']}?" if found else ""
+            yield _note(Rule.MISTYPED_OPERATOR, where, f"{constraint.value} reads as text", hint)
 
 
 def _ordered_term(where: str, term: Term) -> Iterator[Finding]:

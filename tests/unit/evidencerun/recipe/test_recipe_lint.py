@@ -65,6 +65,16 @@ FINDINGS = [
         "constraints",
         "no collector",
     ),
+    (
+        "mistyped-operator",
+        "note",
+        ">= 1.32.4",
+        "=> 1.30",
+        "constraints",
+        "=> 1.30 reads as text; did you mean >= 1.30?",
+    ),
+    ("mistyped-operator", "note", ">= 1.32.4", "=< 1.30", "constraints", "did you mean <= 1.30?"),
+    ("mistyped-operator", "note", ">= 1.32.4", "~> 1.30", "constraints", "~> 1.30 reads as text"),
     ("uncomparable", "error", ">= 1.32.4", ">= 1.32.4.5", "constraints", "can never be decided"),
     (
         "ignored-suffix",

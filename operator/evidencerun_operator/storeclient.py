@@ -155,7 +155,7 @@ class StoreClient:
             )
         try:
             context: ssl.SSLContext | bool = ssl.create_default_context(cadata=self.ca) if self.ca else True
-        except ssl.SSLError as exc:
+        except (ssl.SSLError, TypeError) as exc:  # TypeError: a text that is not ASCII
             raise StoreError("E3509", "the evidence store's CA cannot be read", why=str(exc)) from exc
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context, limit=16),

@@ -87,9 +87,12 @@ class StoreClient:
         return response.status_code, data
 
     def _connected(self) -> httpx.Client:
-        authority = self._settings.store_ca.read_text()
+        authority = self._settings.store_ca.read_bytes().decode("ascii", "ignore")
         if self._client is None or authority != self._ca:
             self.close()
+            if not authority.strip():
+                # Python would trust the authorities of the system in its place.
+                raise ssl.SSLError("the file with the store's CA is empty")
             context = ssl.create_default_context(cadata=authority)
             self._client = httpx.Client(
                 base_url=self._settings.store_url,

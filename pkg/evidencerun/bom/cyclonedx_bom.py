@@ -73,6 +73,20 @@ def build_bom(
     `run_uri` makes the serial number; `timestamp` is RFC 3339. An image without a digest in its imageID is listed with
     the digest unknown.
     """
+    with warnings.catch_warnings():
+        # The library warns of recipes without components and of long versions: facts that a BOM states and no fault.
+        warnings.simplefilter("ignore", UserWarning)
+        return _build(recipe_name, producer_version, f"{run_uri} {timestamp}", timestamp, components, images)
+
+
+def _build(
+    recipe_name: str,
+    producer_version: str,
+    serial: str,
+    timestamp: str,
+    components: Sequence[DeployedComponent],
+    images: Iterable[SeenImage],
+) -> tuple[bytes, int]:
     root = Component(type=ComponentType.APPLICATION, name=recipe_name, bom_ref=f"recipe:{recipe_name}")
     tool = Component(type=ComponentType.APPLICATION, name="evidencerun", version=producer_version)
     seen = sorted(images)
@@ -80,7 +94,7 @@ def build_bom(
     containers = {ref: _container(ref, group) for ref, group in _by_image(seen).items()}
     bom = Bom(
         components=[*applications.values(), *containers.values()],
-        serial_number=uuid.uuid5(_NAMESPACE, f"{run_uri} {timestamp}"),
+        serial_number=uuid.uuid5(_NAMESPACE, serial),
         version=1,
         metadata=BomMetaData(
             component=root,
@@ -93,10 +107,7 @@ def build_bom(
     for name, application in applications.items():
         used = sorted({_ref(image) for image in seen if image.component == name})
         bom.register_dependency(application, [containers[ref] for ref in used])
-    with warnings.catch_warnings():
-        # That a recipe names no component is a fact, and nothing that who verifies a bundle should be warned of.
-        warnings.filterwarnings("ignore", "The Component this BOM is describing .* has no defined dependencies")
-        text = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=2)
+    text = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=2)
     return text.encode() + b"\n", len(applications) + len(containers)
 
 

@@ -78,7 +78,8 @@ def test_a_name_that_no_registry_has_has_no_package_url(name):
     assert "purl" not in container
 
 
-def test_a_recipe_without_components_is_nothing_that_the_library_warns_of():
-    data, count = built([SeenImage(image="i:1", image_id=f"i@{DIGEST}", role="check")], components=())
-    assert count == 1
+@pytest.mark.parametrize("components", [(), (DeployedComponent(name="web", version="1" * 2000),)])
+def test_what_a_recipe_says_is_nothing_that_the_library_warns_of(components):
+    data, count = built([SeenImage(image="i:1", image_id=f"i@{DIGEST}", role="check")], components=components)
+    assert count == 1 + len(components)
     assert container_digests(data)["check"] == {DIGEST}

@@ -76,12 +76,20 @@ def build_bom(
     with warnings.catch_warnings():
         # The library warns of recipes without components and of long versions: facts that a BOM states and no fault.
         warnings.simplefilter("ignore", UserWarning)
-        return _build(recipe_name, producer_version, f"{run_uri} {timestamp}", timestamp, components, images)
+        return _build(
+            recipe_name,
+            producer_version,
+            serial=f"{run_uri} {timestamp}",
+            timestamp=timestamp,
+            components=components,
+            images=images,
+        )
 
 
 def _build(
     recipe_name: str,
     producer_version: str,
+    *,
     serial: str,
     timestamp: str,
     components: Sequence[DeployedComponent],

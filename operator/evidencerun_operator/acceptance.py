@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a run may be planned at all, and if not, why: field, found, expected, fix; pure (DESIGN section 6)."""
+"""Whether a run may be planned at all, and if not, why: field, found, expected, fix; pure (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CustomResourceDefinitions, generated from the models that also read the objects (DESIGN section 5).
+"""The CustomResourceDefinitions, generated from the models that also read the objects.
 
 `python -m evidencerun_operator.crd OUTDIR` writes them; a test fails if the committed files differ.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Jobs of checks and of delivery as plain dicts; pure, golden-tested. Contract of a check: DESIGN section 10."""
+"""The Jobs of checks and of delivery as plain dicts; pure, golden-tested."""
 
 from __future__ import annotations
 

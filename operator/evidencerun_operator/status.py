@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`EvidenceRun.status` (DESIGN section 5): what the operator writes, and nobody else.
+"""`EvidenceRun.status` (docs/architecture.md): what the operator writes, and nobody else.
 
 Bounded everywhere, so that it stays far below etcd's limit. Reading is lenient: an older operator survives members that
 a newer one wrote. A member that is absent was not known yet; nothing is written as 0 or "" to say "unknown".
@@ -28,7 +28,7 @@ MESSAGE_MAX = 1024
 
 
 class RunPhase(StrEnum):
-    """The states of DESIGN section 6, derived for people; nothing branches on the stored word."""
+    """The states of docs/architecture.md, derived for people; nothing branches on the stored word."""
 
     PENDING = "Pending"
     PLANNED = "Planned"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a pydantic model's JSON Schema to a structural schema, the only kind that a CRD may hold.
 
-Rules: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/ and DESIGN's
-reference notes. Defaults are dropped on purpose: the API server would store them in every object, and a default that
+Rules: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/.
+Defaults are dropped on purpose: the API server would store them in every object, and a default that
 changes later would split old objects from new ones. They are resolved when the plan is frozen.
 """
 

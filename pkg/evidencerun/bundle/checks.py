@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the plan and the ledger to one record per declared check (DESIGN section 10).
+"""From the plan and the ledger to one record per declared check (docs/spec §5).
 
 A check without an attempt has an outcome too: not in the catalog, excluded by the run, or not run because the run
 ended before. Nothing is left out.

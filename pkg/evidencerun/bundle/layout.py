@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names and places of the files in a bundle (DESIGN section 11; AICR's format, sections 1.1 and 1.2)."""
+"""Names and places of the files in a bundle (docs/spec §1)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""run.json: what a run was, what it did and what came of it (schema `run-record/v1`, DESIGN section 11).
+"""run.json: what a run was, what it did and what came of it (schema `run-record/v1`, docs/spec §5).
 
 Members fall in two kinds. What was seen (plan, attempts, images, measurements) can only be stated. What follows from
 it and from the other files (digests, nodes, match, readiness, counts, verdict) is derived, and the verifier derives it

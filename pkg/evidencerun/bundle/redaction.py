@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Redaction `minimal`: what may leave the cluster in a bundle (DESIGN section 11).
+"""Redaction `minimal`: what may leave the cluster in a bundle (docs/spec §5).
 
 Identifiers are replaced by an HMAC-SHA256 under a key that stays in the store, so that equal stays equal and nothing
 can be looked up. Node readings are an allow-list. A value that fingerprint, match or a constraint uses is never

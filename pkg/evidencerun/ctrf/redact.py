@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of a check's words may stand in a published CTRF report (AICR's format, section 3.2).
+"""What of a check's words may stand in a published CTRF report.
 
 `stdout` never does. `extra` is an allow-list of keys and of the form of their values. A message stands only if the
 check is our own (its text is ours, and identifiers in it were replaced); of any other check the closed word for its

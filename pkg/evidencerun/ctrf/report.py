@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CTRF report of one phase (AICR's format, section 1.11): model, reader, writer and counts.
+"""The CTRF report of one phase (docs/spec §1): model, reader, writer and counts.
 
 Times are milliseconds since 1970 or of duration. The summary of a report is never believed: `counts` counts the tests.
 """
@@ -106,7 +106,7 @@ class StatusCounts:
 
     @property
     def not_passed(self) -> int:
-        """What the predicate calls failed: failed, other and pending (DESIGN section 11)."""
+        """What the predicate calls failed: failed, other and pending (docs/spec §4)."""
         return self.failed + self.other + self.pending
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares a fingerprint with what a recipe asks for (DESIGN section 9).
+"""Compares a fingerprint with what a recipe asks for (docs/spec §6).
 
 A wildcard is not asked. Intent and platform cannot be observed; they are listed and do not count. `nodes` compares
 with the number of target nodes, all of which must have reported (AICR compares with all nodes of the cluster, control

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fingerprint: what a cluster is, per dimension, with every signal that says so (DESIGN section 9)."""
+"""The fingerprint: what a cluster is, per dimension, with every signal that says so (docs/spec §6)."""
 
 from __future__ import annotations
 

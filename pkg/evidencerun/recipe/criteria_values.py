@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data: the criteria values that AICR's own recipes use, and the aliases that it accepts.
 
-Source: reference "recipe and validate", section 1.2 (newest schema and code), plus `none` as accelerator, which is
+Source: AICR's recipe schema (commit 044470f8) and additions in its code, plus `none` as accelerator, which is
 ours and means "no accelerator on any node". The enumeration is open: recipes from an external data directory may name
 others, which are accepted and reported by lint.
 """

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sealer: the only holder of the signing key, without a port and without an API token (DESIGN section 4)."""
+"""The sealer: the only holder of the signing key, without a port and without an API token (docs/architecture.md)."""

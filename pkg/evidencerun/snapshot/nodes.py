@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nodes.json: every target node with its facts and, where one came, the report of its probe (DESIGN section 11).
+"""nodes.json: every target node with its facts and, where one came, the report of its probe (docs/spec §1).
 
 The document is the raw material of snapshot and fingerprint. It is written with two-space indentation, sorted keys
 and a final newline, so that the same nodes give the same bytes. 5,000 nodes have several hundred megabytes, and as

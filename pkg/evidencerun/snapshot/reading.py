@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a snapshot says at a constraint's path: one value, nothing and why, or values that disagree (DESIGN section 9).
+"""What a snapshot says at a constraint's path: one value, nothing and why, or values that disagree (docs/spec §6).
 
 A path is resolved only if all target nodes agree. Nodes that have no such key, and nodes that did not report, are not
 agreement: the reading is then absent, with the numbers.

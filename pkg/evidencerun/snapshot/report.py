@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one node is: the facts of its Node object (L0) and the report of its probe (L1 and above).
 
-Shape and meaning: DESIGN section 9. The wire form is camelCase JSON; unknown members are refused, because a report is
+Shape: docs/spec. The wire form is camelCase JSON; unknown members are refused, because a report is
 signed as it came.
 """
 

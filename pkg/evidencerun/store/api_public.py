@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What anybody may fetch: bundles by digest, logs by a random key. There is no listing (DESIGN section 5)."""
+"""What anybody may fetch: bundles by digest, logs by a random key. There is no listing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's calls: plans, attempts, evaluation, sealing, closing (DESIGN section 7)."""
+"""The operator's calls: plans, attempts, evaluation, sealing, closing."""
 
 from __future__ import annotations
 

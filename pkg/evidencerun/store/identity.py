@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is calling: pod-bound projected tokens, judged by the API server's TokenReview (DESIGN section 7).
+"""Who is calling: pod-bound projected tokens, judged by the API server's TokenReview (docs/architecture.md).
 
 A token is never stored, logged or compared; answers are remembered for two minutes under its SHA-256 and audience.
 """

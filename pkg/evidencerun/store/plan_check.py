@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares a plan with what the API server says itself; pure. The operator's word alone freezes nothing (DESIGN 7)."""
+"""Compares a plan with what the API server says itself; pure. The operator's word alone freezes nothing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judges how a check's container ended: the one truth table (DESIGN section 10).
+"""Judges how a check's container ended: the one truth table (docs/spec §6).
 
 Exit code 0 is passed and 1 failed, if the container itself came to its end. 2 is a skip only with a stated reason: a
 Go program that panics exits 2 as well. Everything else, and every ending that somebody else brought about, is other.
@@ -195,17 +195,22 @@ CLAIMS: Final = frozenset({CheckStatus.PASSED, CheckStatus.FAILED, CheckStatus.S
 """Outcomes that a check states itself; whose words they are must be known, down to the image that said them."""
 
 
-def without_image(outcome: CheckOutcome) -> CheckOutcome:
-    """Return what an attempt amounts to if nobody knows which image ran."""
+def _set_aside(outcome: CheckOutcome, reason: Reason) -> CheckOutcome:
+    """Return the outcome with a reason for which nothing counts that the check says itself."""
     if outcome.status not in CLAIMS:
         return outcome
     said = f": {outcome.message}" if outcome.message else ""
     return replace(
         outcome,
         status=CheckStatus.OTHER,
-        reason=Reason.IMAGE_UNKNOWN,
-        message=f"{_SENTENCES[Reason.IMAGE_UNKNOWN]}{said}"[: limits.TERMINATION_MESSAGE_MAX],
+        reason=reason,
+        message=f"{_SENTENCES[reason]}{said}"[: limits.TERMINATION_MESSAGE_MAX],
     )
+
+
+def without_image(outcome: CheckOutcome) -> CheckOutcome:
+    """Return what an attempt amounts to if nobody knows which image ran."""
+    return _set_aside(outcome, Reason.IMAGE_UNKNOWN)
 
 
 def ran_over(ending: ContainerEnding, timeout: float) -> bool:
@@ -223,15 +228,7 @@ def ran_over(ending: ContainerEnding, timeout: float) -> bool:
 
 def over_time(outcome: CheckOutcome) -> CheckOutcome:
     """Return what an attempt amounts to that ended by itself, but after its time: nothing that it says counts."""
-    if outcome.status not in CLAIMS:
-        return outcome
-    said = f": {outcome.message}" if outcome.message else ""
-    return replace(
-        outcome,
-        status=CheckStatus.OTHER,
-        reason=Reason.TIMEOUT,
-        message=f"{_SENTENCES[Reason.TIMEOUT]}{said}"[: limits.TERMINATION_MESSAGE_MAX],
-    )
+    return _set_aside(outcome, Reason.TIMEOUT)
 
 
 def ending_contradiction(

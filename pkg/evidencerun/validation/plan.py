@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frozen plan of a run: everything that must not change once the first child object exists (DESIGN section 6).
+"""The frozen plan of a run: everything that must not change once the first child object exists (docs/architecture.md).
 
 The operator builds it, the store checks and keeps it, `run.json` repeats it, and the verifier recomputes its digests.
 The wire form is RFC 8785 JSON.

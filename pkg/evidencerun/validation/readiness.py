@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The readiness gate: the recipe's constraints on the snapshot, before anything runs (DESIGN section 6).
+"""The readiness gate: the recipe's constraints on the snapshot, before anything runs (docs/spec §6).
 
 A constraint of severity error blocks if it is violated and if nothing can be said about it; a warning never blocks.
 Every constraint is listed, whatever it says.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The specs of our two kinds, `EvidenceRun` and `EvidencePolicy` (DESIGN section 5).
+"""The specs of our two kinds, `EvidenceRun` and `EvidencePolicy`.
 
 The CRDs are generated from these models, the operator and the store read objects with them, and the frozen plan holds
 them. Every list and string is bounded, so that the API server accepts the CEL rules and objects stay small. Reading

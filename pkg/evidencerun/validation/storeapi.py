@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the store and its callers say to each other (DESIGN section 7): bodies, paths and audiences.
+"""What the store and its callers say to each other (docs/architecture.md): bodies, paths and audiences.
 
 All bodies are JSON, camelCase. Errors are Kubernetes `Status` objects, so that `kubectl get --raw` prints them.
 """
@@ -40,7 +40,7 @@ class SealReason(StrEnum):
 
 
 class Verdict(StrEnum):
-    """The verdict of a run; the first that applies, in this order (DESIGN section 6)."""
+    """The verdict of a run; the first that applies, in this order (docs/architecture.md)."""
 
     REJECTED = "Rejected"
     CANCELLED = "Cancelled"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts checks and decides the verdict of a run: the first that applies, in the order of `Verdict` (DESIGN section 6).
+"""Counts checks and decides the verdict of a run: the first that applies, in the order of `Verdict` (docs/spec §6).
 
 Nothing passes by doing nothing: no declared check, none that passed, one that is neither passed, failed nor an
 optional skip, narrowing, low coverage and an unproven match all end as Incomplete.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The duties: everything about a bundle that can be checked without a signature (DESIGN section 12).
+"""The duties: everything about a bundle that can be checked without a signature (docs/spec §8).
 
 The sealer runs them before it signs, the verifier after it has checked the signature. They raise on the first thing
 that is wrong; there is no half-good bundle. Bundles of AICR's own (no run.json) are checked as far as they go, and the

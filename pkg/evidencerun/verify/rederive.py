@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Derives everything in run.json that follows from the rest of the bundle, and compares (DESIGN sections 11 and 12)."""
+"""Derives everything in run.json that follows from the rest of the bundle, and compares (docs/spec §6)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`verify_bundle`: seven questions about a bundle, offline. Files, key, recipe and time are given; nothing is fetched.
 
-The exit code is that of the first question answered no (DESIGN section 12). Answers 4 and 5 are derived from the files,
+The exit code is that of the first question answered no (docs/spec §8). Answers 4 and 5 are derived from the files,
 never read.
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every right of every account in the rendered chart, compared with the documented table (DESIGN section 8)."""
+"""Every right of every account in the rendered chart, compared with the documented table (docs/rights.md)."""
 
 from __future__ import annotations
 
